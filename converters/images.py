@@ -265,6 +265,14 @@ def check_complete(path: Path) -> tuple[int, int]:
     return upright_size
 
 
+def size_or_problem(path: Path) -> tuple[int, int] | InputError:
+    """Return the result of :func:`check_complete`, or its error."""
+    try:
+        return check_complete(path)
+    except InputError as error:
+        return error
+
+
 def _decoded(data: bytes, path: Path) -> Pixels:
     """Decode the bytes of an image on a white background, upright."""
     decoded, damage = decode(data, cv2.IMREAD_UNCHANGED)
@@ -346,7 +354,7 @@ def _opened(file: Path | BytesIO, path: Path, index: int = 0) -> Iterator[Image.
     except FileNotFoundError:
         raise InputError("no such image", path=path) from None
     except UnidentifiedImageError:
-        raise InputError("is not an image in a supported format", path=path) from None
+        raise InputError("is damaged or not an image in a supported format", path=path) from None
     except (OSError, SyntaxError, ValueError) as error:
         raise InputError(f"is damaged or truncated: {error}", path=path) from error
 

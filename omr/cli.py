@@ -25,6 +25,7 @@ from omr.commands.heads import app as heads
 from omr.commands.lint import lint
 from omr.commands.predict import predict
 from omr.commands.runs import runs
+from omr.commands.sheet import sheet
 from omr.commands.show import show
 from omr.commands.train import train
 from omr.console import err, out
@@ -36,6 +37,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "convert": convert,
     "show": show,
     "lint": lint,
+    "sheet": sheet,
     "analyze-density": analyze_density,
     "train": train,
     "predict": predict,

@@ -17,6 +17,14 @@ CLASS_MAP = "Class map: a name from `omr classes list`, or a .yaml file."
 AsJson: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Print the result as JSON on stdout.")
 ]
+LintConfig: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        help="TOML file with the level (error, warning or off) and the thresholds of rules.",
+        dir_okay=False,
+        show_default="all rules with their defaults",
+    ),
+]
 Device: TypeAlias = Annotated[
     str,
     typer.Option(

@@ -14,6 +14,8 @@ import yaml
 
 from class_maps import ConfigError, with_nearest
 from converters.files.output_lock import check_unlocked
+from converters.names import count_of
+from eval.html.number_format import NONE
 from settings.run_files import (
     CONFIG_FILE,
     LAST_WEIGHTS,
@@ -41,8 +43,10 @@ class ValidationScore:
 
     epoch: int
     ap: float
-    """Mean AP over IoU .5:.05:.95, by Ultralytics."""
+    """Mean AP over IoU .5:.05:.95 of the images as they are, by Ultralytics."""
     ap50: float
+    page_ap: float | None
+    """Mean AP of the pages that the images are tiles of; None if they are unknown."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,7 +131,7 @@ def read_run(path: Path) -> RunEntry:
     elif has_state and not problems:
         status = "interrupted"
     elif planned_epochs and epochs < planned_epochs:
-        problems.append(f"{WEIGHTS_FOLDER}/{STATE_FILE}: missing, cannot be resumed")
+        problems.append(_unfinished(epochs, planned_epochs))
     return RunEntry(
         path=path,
         status="broken" if problems else status,
@@ -142,6 +146,17 @@ def read_run(path: Path) -> RunEntry:
         planned_epochs=planned_epochs,
         seconds=max((row["time"] for row in rows if "time" in row), default=None),
         score=_score(rows),
+    )
+
+
+def _unfinished(epochs: int, planned: int) -> str:
+    """Describe a run with too few epochs, which removed its resume state, or never wrote it."""
+    missing = f"{WEIGHTS_FOLDER}/{STATE_FILE}: missing"
+    if not epochs:
+        return f"{missing}, cannot be resumed"
+    return (
+        f"{RESULTS_FILE}: {epochs} of {planned} epochs, and {missing}; the run finished and lost "
+        "rows, or it cannot be resumed"
     )
 
 
@@ -172,12 +187,16 @@ def _rows(file: Path, problems: list[str]) -> list[dict[str, float]]:
         return []
     lines = _content(file, lambda text: [*csv.DictReader(text.splitlines())], problems)
     try:
-        return [
+        rows = [
             {name.strip(): float(value) for name, value in line.items()} for line in lines or []
         ]
-    except (AttributeError, TypeError, ValueError):
+        epochs = {int(row["epoch"]) for row in rows}
+    except (AttributeError, KeyError, TypeError, ValueError):
         problems.append(f"{file.name}: damaged")
         return []
+    if lost := sorted({*range(1, max(epochs, default=0))} - epochs):
+        problems.append(f"{file.name}: no rows of {count_of(lost, 'epoch')}")
+    return rows
 
 
 def _content(file: Path, parse: Any, problems: list[str]) -> Any:  # noqa: ANN401
@@ -207,7 +226,9 @@ def _score(rows: Iterable[Mapping[str, float]]) -> ValidationScore | None:
     if not scored:
         return None
     best = max(scored, key=lambda row: row.get(PAGE_MAP, row[MAP]))  # as a run selects it
-    return ValidationScore(epoch=int(best["epoch"]), ap=best[MAP], ap50=best[MAP50])
+    return ValidationScore(
+        epoch=int(best["epoch"]), ap=best[MAP], ap50=best[MAP50], page_ap=best.get(PAGE_MAP)
+    )
 
 
 def _hash(content: Any) -> str:  # noqa: ANN401
@@ -242,16 +263,43 @@ def filtered(runs: Iterable[RunEntry], conditions: Iterable[str]) -> list[RunEnt
 
 
 def in_order(runs: Iterable[RunEntry], key: SortKey) -> list[RunEntry]:
-    """Sort runs: by score the best first, by other keys ascending; unknown values last."""
+    """Sort runs: by score the best first, by other keys ascending; unknown values last.
+
+    The score is that of pages if it is known for all runs with a score.
+    """
+    runs = list(runs)
+    are_pages_scored = all(run.score.page_ap is not None for run in runs if run.score)
 
     def value(run: RunEntry) -> tuple[bool, Any]:
         if key == "score":
-            return run.score is None, -run.score.ap if run.score else 0
+            score = run.score and (run.score.page_ap if are_pages_scored else run.score.ap)
+            return run.score is None, -(score or 0.0)
         sorted_by = getattr(run, key)
         is_number = key in {"epochs", "seconds"}
         return sorted_by in (None, ""), sorted_by or 0 if is_number else str(sorted_by)
 
     return sorted(runs, key=value)
+
+
+def differing_settings(runs: Iterable[RunEntry]) -> dict[str, dict[str, str]]:
+    """Return the settings of each recipe in which recipes differ, by the recipe's hash.
+
+    Settings that a recipe does not have, or that are empty, are a dash.
+    """
+    recipes = {run.recipe: run.settings for run in runs if run.recipe}
+    names = dict.fromkeys(name for settings in recipes.values() for name in settings)
+    texts = {
+        recipe: {
+            name: _text(settings.get(name, "")) or NONE for name in names if name not in NOT_RECIPE
+        }
+        for recipe, settings in recipes.items()
+    }
+    differing = [
+        name
+        for name in names
+        if name not in NOT_RECIPE and len({values[name] for values in texts.values()}) > 1
+    ]
+    return {recipe: {name: values[name] for name in differing} for recipe, values in texts.items()}
 
 
 def _text(value: object) -> str:

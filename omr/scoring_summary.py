@@ -75,37 +75,10 @@ def print_summary(result: "ScoringResult", *, to: Console) -> None:
         )
     if result.differences:
         note(f"differs from the training: {'; '.join(result.differences)}")
-    _show_trained_on(result, to)
-
-
-def _show_trained_on(result: "ScoringResult", to: Console) -> None:
-    overlap = result.overlap
-    if n_seen := len(overlap.trained_on):
-        same_images = n_seen == overlap.n_same_images
-        is_exact = overlap.training_is_known and (same_images or overlap.pages_are_known)
-        units = counted(result.report.n_images, result.unit, f"{result.unit}s")
-        note(
-            f"the model was trained on {'' if same_images else 'the pages of '}"
-            f"{'' if is_exact else 'at least '}{n_seen} of {units}, the first is "
-            f"{overlap.trained_on[0]}: for these, the metrics show how well it memorised them, not "
-            "how well it generalises"
-        )
-        return
-    if not overlap.training_is_known:
-        note(
-            f"unknown whether the model was trained on these {result.unit}s: "
-            f"{_missing_record(result)}"
-        )
-        return
-    unseen = f"the model was not trained on these {result.unit}s"
-    if overlap.pages_are_known:
-        say(f"{unseen}, nor on other parts of their pages", to=to)
+    if result.is_unseen:
+        say(result.training_remark, to=to)
     else:
-        say(
-            f"{unseen}; unknown whether on other parts of their pages, because not all data sets "
-            "record their pages",
-            to=to,
-        )
+        note(result.training_remark)
 
 
 def _counted_units(result: "ScoringResult") -> str:
@@ -114,12 +87,6 @@ def _counted_units(result: "ScoringResult") -> str:
     if result.unit == "page" or result.n_pages is None:
         return units
     return f"{units} of {counted(result.n_pages, 'page', 'pages')}"
-
-
-def _missing_record(result: "ScoringResult") -> str:
-    if result.protocol.weights.kind == "weights":
-        return "its weights do not record all training images"
-    return "predictions do not record training images"
 
 
 def _totals(classes: "Sequence[ClassMetrics]") -> tuple[int, int]:

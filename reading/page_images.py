@@ -15,6 +15,7 @@ from converters import images
 from converters.formats.image_folders import OTHER_IMAGE_SUFFIXES, files_in
 from converters.images import IMAGE_SUFFIXES, Pixels
 from reading.options import ImageOptions
+from reading.pdf_images import image_damage
 
 PDF = ".pdf"
 _ROUNDING = 1e-6
@@ -211,9 +212,16 @@ def _read_pdf(page: PageFile, options: ImageOptions) -> Pixels:
             # Sides are rounded up: 1240.00001 px would blur a scan of 1240 px over 1241 px.
             scale = options.dpi / 72 * (1 - _ROUNDING)
             pixels = np.array(drawn.render(scale=scale).to_numpy()[..., :3])
+            damage = image_damage(drawn)
         except PdfiumError as error:
             where = f"page {page.index + 1}"
             raise InputError("is damaged", path=page.path, where=where) from error
         finally:
             document.close()
+    if damage:
+        raise InputError(
+            f"contains an image that is damaged or truncated: {damage}",
+            path=page.path,
+            where=f"page {page.index + 1}",
+        )
     return images.without_colour(pixels)

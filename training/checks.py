@@ -151,15 +151,19 @@ def _notes_of_same_boxes(heads: HeadConfig | None, inputs: TrainingInputs) -> li
 
 
 def _notes_of_shared_pages(inputs: TrainingInputs, image_hashes: Mapping[str, int]) -> list[str]:
-    """Return a note if images of val are also in train, or show the same pages as images there."""
+    """Return a note if images of val are also in train, or show the same pages as images there.
+
+    Equal images without symbols do not count: they are blank tiles of different pages.
+    """
     train = {image_hashes[file] for file in inputs.image_labels("train")}
     train_pages = train.union(inputs.page_hashes("train", image_hashes).hashes.tolist())
-    val = [*inputs.image_labels("val")]
+    val = inputs.image_labels("val")
     val_pages = inputs.page_hashes("val", image_hashes).hashes.tolist()
+    blank = {image_hashes[file] for file, labels in val.items() if not len(labels.rows)}
     shared = [
         file
         for file, page in zip(val, val_pages, strict=True)
-        if not train_pages.isdisjoint({image_hashes[file], page})
+        if not train_pages.isdisjoint({image_hashes[file], page} - blank)
     ]
     if not shared:
         return []

@@ -231,7 +231,10 @@ def measure(recipe: Recipe, options: argparse.Namespace, results: Results, deadl
     where = ["--device", device]
     begin = time.monotonic()
     seconds = deadline - begin - recipe.reserve_s
-    complete = train(recipe, seconds, data, folder / "run", [*where, "--workers", str(workers)])
+    try:
+        complete = train(recipe, seconds, data, folder / "run", [*where, "--workers", str(workers)])
+    finally:  # for the log of the run, because the folder is temporary
+        print((folder / "training.log").read_text("utf-8", "replace"), flush=True)
     columns = "model", "batch", "lr", "epochs", "last lr", "training tiles", "loader", "s"
     results.table("Training", columns)
     n_epochs, last_rate = epochs_and_rates(folder / "run")

@@ -118,8 +118,10 @@ def steps(
         if time.monotonic() + fitting_s > end:
             results.note(f"{name} at {spec.imgsz} px in {spec.precision} is missing: out of time.")
             continue
+        begin = time.monotonic()
         measured = profile_step(spec)
         free()
+        print(f"{name} at {spec.imgsz} px: {time.monotonic() - begin:.1f} s", flush=True)
         known = replace(spec, pairs=measured.pairs)
         waiting.append((name, spec, measured, pool.submit(predict_step, known)))
         write(wait=False)

@@ -48,9 +48,9 @@ class Step:
 
 
 STEPS = (
-    Step(name="tests", limit_s=90, small_limit_s=90),
-    Step(name="assigner", limit_s=75, small_limit_s=30),
-    Step(name="memory", limit_s=75, small_limit_s=60),
+    Step(name="tests", limit_s=100, small_limit_s=90),
+    Step(name="assigner", limit_s=60, small_limit_s=30),
+    Step(name="memory", limit_s=70, small_limit_s=60),
     Step(name="throughput", limit_s=75, small_limit_s=75, needs_data=True),
     Step(name="prediction", limit_s=30, small_limit_s=30, needs_data=True),
     Step(name="learning", limit_s=240, small_limit_s=60, needs_data=True),

@@ -56,15 +56,18 @@ class EpochPlan:
 
 def follow_plan(plan: EpochPlan) -> None:
     """Make every training run of this process follow a plan."""
-    begin = 0.0
+    loaded = begin = time.monotonic()
 
     def start(_trainer: Any) -> None:  # noqa: ANN401
         nonlocal begin
         begin = time.monotonic()
+        print(f"first step {begin - loaded:.1f} s after the imports", flush=True)
 
     def adapt(trainer: Any) -> None:  # noqa: ANN401
         # The learning-rate schedule and the end of the run both depend on this number.
-        trainer.epochs = trainer.args.epochs = plan.end_epoch(time.monotonic() - begin)
+        elapsed = time.monotonic() - begin
+        trainer.epochs = trainer.args.epochs = plan.end_epoch(elapsed)
+        print(f"epoch {trainer.epoch + 1} of {plan.epochs} ended at {elapsed:.1f} s", flush=True)
 
     callbacks.default_callbacks["on_train_start"].append(start)
     callbacks.default_callbacks["on_train_epoch_end"].append(adapt)

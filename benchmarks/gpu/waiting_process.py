@@ -58,5 +58,9 @@ class WaitingProcess:
 
     def last_line(self) -> str:
         """Return the last line of the output, which contains the error if there was one."""
-        lines = (self.out / "log.txt").read_text("utf-8", "replace").split("\n")
+        lines = self.log().split("\n")
         return next((line.strip()[-300:] for line in reversed(lines) if line.strip()), "no output")
+
+    def log(self) -> str:
+        """Return the whole output."""
+        return (self.out / "log.txt").read_text("utf-8", "replace")

@@ -8,10 +8,11 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
-from itertools import islice
+from itertools import chain, islice
 from multiprocessing import resource_tracker
 from typing import Any, TypeVar
 
@@ -25,6 +26,10 @@ BATCH = 64
 IDLE_S = 60
 """Seconds after which idle processes end. With loky's default of 10, they often end on a busy
 machine just before new work arrives."""
+CHUNK = 100
+"""Items that :func:`for_files` sends at a time."""
+LEAST_FILES = 4000
+"""Number of items from which :func:`for_files` starts processes, which takes about a second."""
 PARENT_CHECK_S = 1.0
 """Interval in seconds at which a worker checks that its parent process still exists."""
 
@@ -75,6 +80,30 @@ def in_order(
     except BaseException:  # otherwise workers would still write to a folder that is removed
         _kill(_executor(workers))
         raise
+
+
+def for_files(function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
+    """Yield ``function(item)`` for each item, in order, for functions of under a millisecond.
+
+    Uses a process per core if there are so many items that this is worth starting them, and sends
+    items in chunks. After an error, later items of its chunk are not processed.
+
+    Args:
+        function: Function to apply; can be pickled.
+        items: Items; can be pickled.
+
+    Raises:
+        OmrError: A worker process was killed.
+    """
+    if len(items) < LEAST_FILES:
+        return map(function, items)
+    chunks = (items[i : i + CHUNK] for i in range(0, len(items), CHUNK))
+    results = in_order(partial(_apply, function), chunks, len(os.sched_getaffinity(0)))
+    return chain.from_iterable(results)
+
+
+def _apply(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    return [*map(function, items)]
 
 
 @contextmanager

@@ -1,15 +1,12 @@
 """Files of a YOLO data set that are not read."""
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from converters.files.process_pool import for_files
 from converters.formats import image_folders
 from converters.formats.yolo_dataset import YoloDataset
 from converters.images import n_frames
-
-MOST_THREADS = 8
-"""Maximum number of threads that read the headers of images."""
 
 
 def skipped_files(dataset: YoloDataset, *splits: str) -> list[str]:
@@ -25,7 +22,6 @@ def skipped_files(dataset: YoloDataset, *splits: str) -> list[str]:
         folder = dataset.splits[split]
         remarks += image_folders.skipped_files(folder, images, is_complete=is_complete)
         paths |= dict.fromkeys(images)
-    with ThreadPoolExecutor(MOST_THREADS) as pool:
-        names = (os.path.relpath(path, dataset.root) for path in paths)
-        frames = dict(zip(names, pool.map(n_frames, paths), strict=True))
+    names = (os.path.relpath(path, dataset.root) for path in paths)
+    frames = dict(zip(names, for_files(n_frames, [*paths]), strict=True))
     return [*dict.fromkeys(remarks), *image_folders.several_frames(frames)]

@@ -2,7 +2,8 @@
 
 The data sets of Pascal VOC number pixels from 1 and include the last one, so that ``xmin`` 1 and
 ``xmax`` 3 are the first three pixels. Tools such as LabelImg, CVAT and Roboflow write the edges of
-boxes, from 0, into the same elements. DeepScores v1 writes fractions of the image size.
+boxes, from 0, into the same elements. DeepScores v1 writes fractions of the image size. CVAT writes
+a rotated rectangle as the box before the rotation, with the angle in an attribute.
 """
 
 import math
@@ -13,7 +14,7 @@ import numpy as np
 
 from class_maps import CategoryMapping, InputError, shown
 from converters import tally
-from converters.boxes import Boxes
+from converters.boxes import Boxes, corner_bounds, rotated_corners
 from converters.files.hashes import sha256, state
 from converters.formats.json_files import on_disk
 from converters.formats.named_images import (
@@ -25,6 +26,7 @@ from converters.formats.named_images import (
     split_in,
 )
 from converters.formats.symbol_lists import boxes_inside, mapped_labels
+from converters.formats.voc_splits import ListedSplits
 from converters.formats.xml_files import Element, elements, root_of, xml_files
 from converters.images import IMAGE_SUFFIXES
 from converters.images import size as image_size
@@ -37,6 +39,8 @@ _OBJECT = "object"
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 _BOX = tuple(f"bndbox/{side}" for side in _SIDES)
 _FLAGS = ("difficult", "truncated")
+_ATTRIBUTE = "attributes/attribute"
+_ROTATION = f"{_ATTRIBUTE}/rotation"
 _FIELDS = {"name", *_FLAGS, *_BOX}
 _SIZE = ("size/width", "size/height")
 _SOURCE = ("source/database", "source/annotation")
@@ -67,13 +71,17 @@ def open_files(path: Path, images: Path | None = None) -> list["VocFile"]:
     """
     root = path if path.is_dir() else path.parent
     files = xml_files(path)
+    listed = ListedSplits([file for file in files if _is_voc(file)], root)
     opened = [VocFile(file, root, images) for file in files if _is_voc(file)]
+    for source in opened:
+        source.split = listed.of_file.get(source.path, source.split)
     if opened and path.is_dir():
         read = [file.image_folder / image for file in opened for image in file.images]
         others = [file for file in files if not _is_voc(file)]
         opened[0].warnings = (
             *skipped(others, root, "XML file", "of another format"),
             *images_without("VOC file", read, (file.image_folder for file in opened)),
+            *listed.remarks(),
             *_marked(opened),
         )
     return opened
@@ -91,7 +99,8 @@ class VocFile:
 
     Args:
         path: The file.
-        root: Folder of the data set. A subfolder named after a split contains its pages.
+        root: Folder of the data set. A subfolder named after a split contains its pages, unless a
+            list says otherwise, see :func:`open_files`.
         images: Folder of the images, see :func:`open_files`.
 
     Raises:
@@ -107,9 +116,10 @@ class VocFile:
         """Number of symbols with each mark."""
         self._names: list[str] = []
         self._places: list[str] = []
+        self._degrees: list[float] = []
         rows: list[tuple[float, ...] | None] = []
         header: Mapping[str, str] = {}
-        for element in elements(path, {_OBJECT}, _FIELDS, header=_HEADER):
+        for element in elements(path, {_OBJECT}, _FIELDS, header=_HEADER, named=_ATTRIBUTE):
             if element.tag == _OBJECT:
                 rows.append(self._row(element))
             elif element.fields is not None:
@@ -129,7 +139,13 @@ class VocFile:
             boxes_xyxy *= [width, height, width, height]
         elif any(_PASCAL in header.get(field, "") for field in _SOURCE):
             boxes_xyxy[:, :2] -= 1
-        self._boxes_xyxy = boxes_xyxy
+        self._boxes_xyxy, self._corners = boxes_xyxy, None
+        degrees = np.array(self._degrees, np.float64)[self._has_box]
+        self._is_rotated = degrees != 0
+        if self._is_rotated.any():
+            self._corners = rotated_corners(boxes_xyxy, degrees)
+            around = corner_bounds(self._corners)
+            self._boxes_xyxy = np.where(self._is_rotated[:, None], around, boxes_xyxy)
 
     def _row(self, element: Element) -> tuple[float, ...] | None:
         """Add the name and the marks of an object, and return its box; None without one."""
@@ -142,6 +158,8 @@ class VocFile:
         self._places.append(where)
         for flag in _FLAGS:
             self.marked[flag] += fields.get(flag, "0") not in {"0", "", "false", "False"}
+        rotation = fields.get(_ROTATION) or "0"
+        self._degrees.append(_number(rotation, _ROTATION, self.path, where) % 360)
         missing = [field for field in _BOX if not fields.get(field)]
         if len(missing) == len(_BOX):  # an object with a polygon or a rotated box only
             return None
@@ -194,12 +212,17 @@ class VocFile:
         is_mapped = page_labels >= 0
         without = page_labels[is_mapped & ~self._has_box]
         counts.drop(tally.NO_BOX, without, list(labels))
+        is_kept = is_mapped[self._has_box]
+        box_labels = page_labels[self._has_box]
+        rotated = tally.count(box_labels[is_kept & self._is_rotated], list(labels))
+        counts.changed.update({(tally.ROTATED, name): n for name, n in rotated.items()})
         yield Page(
             image=image,
             width=width,
             height=height,
-            boxes_xyxy=boxes_xyxy[is_mapped[self._has_box]],
-            labels=page_labels[is_mapped & self._has_box],
+            boxes_xyxy=boxes_xyxy[is_kept],
+            labels=box_labels[is_kept],
+            corners=None if self._corners is None else self._corners[is_kept],
             n_annotations=len(page_labels),
         )
 

@@ -21,6 +21,8 @@ MAX_TEXT = 4096
 """Largest length of a field in characters."""
 SUFFIX = ".xml"
 _CHUNK = 1 << 16
+_NAME, _VALUE = "name", "value"
+"""Tags in elements that name a field."""
 
 
 class Element(NamedTuple):
@@ -79,6 +81,7 @@ def elements(
     fields: Collection[str],
     starts: Collection[str] = (),
     header: Collection[str] = (),
+    named: str = "",
 ) -> Iterator[Element]:
     """Parse a file and yield its root, and then some of its elements in the order of the file.
 
@@ -89,12 +92,14 @@ def elements(
         starts: Tags of elements to yield when they begin.
         header: Paths of the fields outside of symbols, relative to the root: ``size/width``. If
             there are any, the root is yielded once more at the end, with these fields.
+        named: Path of elements that contain a ``name`` and a ``value``, relative to the symbol:
+            ``attributes/attribute``. The value becomes the field ``attributes/attribute/NAME``.
 
     Raises:
         InputError: The file cannot be read, is too large, is not well-formed, or has a document
             type declaration.
     """
-    parser = _Parser(file, symbols, fields, starts, header)
+    parser = _Parser(file, symbols, fields, starts, header, named)
     try:
         _check_bytes(file)
         with file.open("rb") as content:
@@ -129,6 +134,7 @@ class _Parser:
         fields: Paths of these fields.
         starts: Tags of elements to collect when they begin.
         header: Paths of fields outside of symbols.
+        named: Path of elements with a name and a value, relative to the symbol.
     """
 
     def __init__(
@@ -138,9 +144,14 @@ class _Parser:
         fields: Collection[str],
         starts: Collection[str],
         header: Collection[str],
+        named: str = "",
     ) -> None:
         self._file, self._symbols, self._fields, self._starts = file, symbols, fields, starts
         self._header_fields, self._header = header, dict[str, str]()
+        self._named = named
+        self._name, self._value = f"{named}/{_NAME}", f"{named}/{_VALUE}"
+        if named:
+            self._fields = {*fields, self._name, self._value}
         self._path: list[str] = []
         self._elements: list[Element] = []
         self._symbol: tuple[int, Element] | None = None
@@ -168,10 +179,14 @@ class _Parser:
             self._texts = {}
             self._symbol = len(self._path), Element(tag, attributes, line, self._texts)
         elif self._symbol is not None:
-            self._open("/".join(self._path[self._symbol[0] :]), line, self._fields)
+            self._open(self._in_symbol(), line, self._fields)
         elif self._header_fields:
             self._texts = self._header
             self._open("/".join(self._path[1:]), line, self._header_fields)
+
+    def _in_symbol(self) -> str:
+        """Return the path of the current element relative to its symbol; empty outside of one."""
+        return "/".join(self._path[self._symbol[0] :]) if self._symbol is not None else ""
 
     def _open(self, field: str, line: int, wanted: Collection[str]) -> None:
         """Begin to collect the text of a field, if it is a wanted one."""
@@ -195,6 +210,9 @@ class _Parser:
         if self._field:
             self._texts[self._field] = self._texts[self._field].strip()
             self._field, self.expat.CharacterDataHandler = "", None
+        if self._named and self._in_symbol() == self._named:
+            name, value = (self._texts.pop(field, "") for field in (self._name, self._value))
+            self._texts[f"{self._named}/{name}"] = value
         if self._symbol is not None and len(self._path) == self._symbol[0]:
             self._elements.append(self._symbol[1])
             self._symbol = None

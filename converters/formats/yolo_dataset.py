@@ -124,8 +124,11 @@ class LabelledImage:
 
         This is the order in which Ultralytics trains on them.
         """
-        first = np.unique(self.rows.astype(np.float32), axis=0, return_index=True)[1]
-        return first if len(first) < len(self.rows) else np.arange(len(self.rows))
+        rows = self.rows.astype(np.float32) + 0.0  # -0.0 and 0.0 are the same
+        if len(set(rows.view("V20").ravel().tolist())) == len(rows):  # 5 times faster than `unique`
+            return np.arange(len(rows))
+        first: NDArray[np.intp] = np.unique(rows, axis=0, return_index=True)[1]
+        return first
 
     def without_duplicates(self) -> Page:
         """Return the page without the symbols of duplicate rows."""

@@ -8,7 +8,7 @@ are tried: the right ones find the same distance again and again, the others fin
 Shapes: H rows and W sampled columns of a page, R dark runs in all columns, D distances.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -94,17 +94,15 @@ def measure_staff_space(page: NDArray[np.uint8]) -> StaffSpaces | None:
     """
     grey = _grey(page)
     columns = _columns(grey)
-    best = _best(columns)
-    if best is None:
-        return None
-    sizes, counts = _sizes(best.spaces, MIN_SHARE * len(columns))
+    candidates = _all_candidates(columns)
+    best = _best(candidates)
+    least = MIN_SHARE * len(columns)
+    sizes = _sizes(best.spaces, least)[0] if best else []
     if not sizes or _is_text(columns, sizes[0]):
         return None
     factor = grey.shape[0] / columns.shape[1]
-    frequent = [
-        s * factor for s, n in zip(sizes, counts, strict=True) if n >= OTHER_SHARE * counts[0]
-    ]
-    return StaffSpaces(most=frequent[0], others=tuple(frequent[1:]))
+    others = _other_sizes(candidates, sizes[0], least)
+    return StaffSpaces(most=sizes[0] * factor, others=tuple(size * factor for size in others))
 
 
 def doubts(spaces: StaffSpaces, width: int) -> Iterator[str]:
@@ -139,7 +137,7 @@ def lies_on_side(page: NDArray[np.uint8]) -> bool:
 def _score(grey: NDArray[np.uint8]) -> float:
     """Return the score of the best candidate per column; 0 without candidates."""
     columns = _columns(grey)
-    best = _best(columns)
+    best = _best(_all_candidates(columns))
     return best.score / len(columns) if best else 0.0
 
 
@@ -156,16 +154,43 @@ def _columns(grey: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.asarray(cv2.GaussianBlur(columns, (3, 1), 0), np.float32)
 
 
-def _best(columns: NDArray[np.float32]) -> _Candidate | None:
-    """Return the candidate with the highest score; None if all have too few distances."""
-    candidates = [
+def _all_candidates(columns: NDArray[np.float32]) -> list[_Candidate]:
+    """Find equal distances with each window and contrast, without those that find too few."""
+    return [
         candidate
         for window in WINDOWS_PX
         if window < columns.shape[1]
         for candidate in _candidates(columns, window)
         if len(candidate.spaces) >= MIN_SHARE * len(columns)
     ]
+
+
+def _best(candidates: Sequence[_Candidate]) -> _Candidate | None:
+    """Return the candidate with the highest score; None without candidates."""
     return max(candidates, key=lambda candidate: candidate.score, default=None)
+
+
+def _other_sizes(candidates: Sequence[_Candidate], most: float, least: float) -> list[float]:
+    """Return the other sizes of staves on a page, most frequent first.
+
+    The best candidate may miss them: the lines of small staves are thin and pale. So a size counts
+    if half of the candidates that agree on the most frequent size find it.
+    """
+    n_agreeing, pairs = 0, list[tuple[float, float]]()
+    for candidate in candidates:
+        sizes, counts = _sizes(candidate.spaces, least)
+        if sizes and abs(sizes[0] / most - 1) <= SAME:
+            n_agreeing += 1
+            shares = zip(counts[1:], sizes[1:], strict=True)
+            pairs += [(n / counts[0], size) for n, size in shares if n >= OTHER_SHARE * counts[0]]
+    others: list[float] = []
+    while pairs:
+        size = max(pairs)[1]
+        same = [other for _, other in pairs if abs(other / size - 1) <= SAME]
+        if 2 * len(same) >= n_agreeing:
+            others.append(float(np.mean(same)))
+        pairs = [(share, other) for share, other in pairs if other not in same]
+    return others
 
 
 def _sizes(spaces: NDArray[np.float64], least: float) -> tuple[list[float], list[int]]:

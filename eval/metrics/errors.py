@@ -5,7 +5,7 @@ Both are computed by hotcoco, whatever the evaluator of the AP.
 Sources: D. Bolya et al., TIDE: A General Toolbox for Identifying Object Detection Errors, 2020,
 https://arxiv.org/abs/2008.08115; its package tidecv.
 
-Shapes: C classes.
+Shapes: C classes, N predictions, T truths.
 """
 
 from collections.abc import Sequence
@@ -17,15 +17,16 @@ from numpy.typing import NDArray
 
 from converters.boxes import xyxy_to_xywh
 from eval.metrics.backends import EvaluatorInput
-from eval.reports.evaluation import Confusion, ErrorType
+from eval.metrics.symbol_table import SymbolTable
+from eval.reports.evaluation import ClassErrors, Confusion, ErrorType
 
 FOUND_IOU, BACKGROUND_IOU = 0.5, 0.1
-"""Least IoU of a prediction at the right place, and of one that has to do with a symbol."""
+"""IoU from which a prediction finds a symbol, and from which it overlaps one at all."""
 BACKGROUND = "background"
 """Last row and column of a confusion matrix."""
 _NAMES = {
     "Cls": "class",
-    "Loc": "place",
+    "Loc": "localisation",
     "Both": "both",
     "Dupe": "duplicate",
     "Bkg": "background",
@@ -38,9 +39,9 @@ def error_types(evaluator: COCOeval, data: EvaluatorInput) -> tuple[ErrorType, .
     """Count errors by type, and compute what each type costs.
 
     The cost is the gain in macro AP at IoU .5 if the type is repaired alone: predictions of a wrong
-    class or place become right, unless the symbol is found by another one; other false predictions
-    are removed; missed symbols are removed from the data, so that the mean excludes a class without
-    any predicted symbol.
+    class or with an imprecise box become right, unless the symbol is found by another one; other
+    false predictions are removed; missed symbols are removed from the data, so that the mean
+    excludes a class without any predicted symbol.
 
     Args:
         evaluator: hotcoco's evaluator at IoU .5, after ``evaluate``.
@@ -73,7 +74,7 @@ def _gain_without_unseen(data: EvaluatorInput, mean: float) -> float:
 
 
 def _unseen_classes(data: EvaluatorInput) -> list[int]:
-    """List the classes with truths, but without predictions at the place of any or of their own."""
+    """List the classes without predictions of their own, or of others on one of their truths."""
     truths, predictions = data.truths, data.predictions
     without = np.setdiff1d(truths.labels, predictions.labels)
     return [
@@ -90,8 +91,72 @@ def _unseen_classes(data: EvaluatorInput) -> list[int]:
 
 
 def _any_overlap(boxes: NDArray[np.float64], others: NDArray[np.float64]) -> bool:
-    ious = bbox_iou(xyxy_to_xywh(boxes), xyxy_to_xywh(others), np.zeros(len(others), np.bool_))
-    return bool((ious >= FOUND_IOU).any())
+    return bool((_ious(boxes, others) >= FOUND_IOU).any())
+
+
+def _ious(boxes: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the IoU of each box with each other one, ``(N, T)``."""
+    is_crowd = np.zeros(len(others), np.bool_)
+    ious: NDArray[np.float64] = bbox_iou(xyxy_to_xywh(boxes), xyxy_to_xywh(others), is_crowd)
+    return ious
+
+
+def class_errors(
+    data: EvaluatorInput, thresholds: NDArray[np.float64], names: Sequence[str]
+) -> tuple[ClassErrors, ...]:
+    """Count the localisation and classification errors of each class at a threshold, as in TIDE.
+
+    Args:
+        data: Symbols to compare.
+        thresholds: Confidence from which predictions count, shape ``(C,)``.
+        names: Class names, length C.
+
+    Returns:
+        Counts of each class, length C.
+    """
+    truths, kept = data.truths, data.predictions
+    if kept.scores is not None:  # None without pages
+        kept = kept.only(kept.scores >= thresholds[kept.labels])
+    truth_ious, best_ious, other_labels = _best_overlaps(truths, kept)
+    imprecise_symbols, imprecise_predictions = (
+        np.bincount(
+            table.labels[(ious >= BACKGROUND_IOU) & (ious < FOUND_IOU)], minlength=len(names)
+        )
+        for table, ious in ((truths, truth_ious), (kept, best_ious))
+    )
+    is_mistaken = (best_ious < BACKGROUND_IOU) & (other_labels >= 0)
+    mistaken = np.zeros((len(names), len(names)), np.int64)  # by predicted and true class
+    np.add.at(mistaken, (kept.labels[is_mistaken], other_labels[is_mistaken]), 1)
+    counts = (imprecise_symbols.tolist(), imprecise_predictions.tolist(), mistaken.tolist())
+    return tuple(
+        ClassErrors(
+            n_imprecise_symbols=n_symbols,
+            n_imprecise_predictions=n_predictions,
+            mistaken=tuple((name, n) for name, n in zip(names, row, strict=True) if n),
+        )
+        for n_symbols, n_predictions, row in zip(*counts, strict=True)
+    )
+
+
+def _best_overlaps(
+    truths: SymbolTable, predictions: SymbolTable
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Return the highest IoU of each truth, and of each prediction, within its class.
+
+    Returns:
+        IoUs of the truths and of the predictions, and for each prediction the label of the truth
+        of any class with the highest IoU, if that is at least ``FOUND_IOU``, otherwise -1.
+    """
+    truth_ious, best_ious = np.zeros(len(truths.labels)), np.zeros(len(predictions.labels))
+    best_labels = np.full(len(best_ious), -1)
+    for page in np.intersect1d(truths.pages, predictions.pages):
+        truth_rows, rows = truths.page_rows(page), predictions.page_rows(page)
+        labels = truths.labels[truth_rows]
+        ious = _ious(predictions.boxes_xyxy[rows], truths.boxes_xyxy[truth_rows])  # (N, T)
+        best_labels[rows] = np.where(ious.max(axis=1) >= FOUND_IOU, labels[ious.argmax(axis=1)], -1)
+        within = np.where(predictions.labels[rows, None] == labels, ious, 0.0)
+        truth_ious[truth_rows], best_ious[rows] = within.max(axis=0), within.max(axis=1)
+    return truth_ious, best_ious, best_labels
 
 
 def confusion(

@@ -8,6 +8,7 @@ Shapes: C classes, P pages, R recalls, W weightings of the pages.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -19,7 +20,7 @@ from eval.metrics.backends import Backend, EvaluatorInput, run
 from eval.metrics.bootstrap import class_sizes, interval, mean_ap, mean_sizes, page_weights
 from eval.metrics.calibration import calibration
 from eval.metrics.coco import evaluator_input, report
-from eval.metrics.errors import confusion, error_types
+from eval.metrics.errors import class_errors, confusion, error_types
 from eval.metrics.hits import Hits, read_hits, weighted_ap
 from eval.metrics.matching import pair_pages
 from eval.metrics.operating_points import (
@@ -31,6 +32,7 @@ from eval.metrics.operating_points import (
 from eval.metrics.other_protocols import macro, other_protocols
 from eval.metrics.slices import density_groups, head_slices, page_slices, size_slices
 from eval.metrics.thin_classes import centre_recall, dilated_ap50
+from eval.reports.detection import DetectionReport
 from eval.reports.evaluation import ClassEvaluation, EvaluationReport, Interval, Slice
 
 
@@ -79,45 +81,80 @@ def evaluate_in_depth(
     head_labels = _head_labels(heads or {}, names)
     pairs = pair_pages(truths, predictions, len(names))
     _check(pairs, names, chosen_threshold)
-    data = evaluator_input(pairs, len(names))
-    analysis = run(data, iou_thresholds=[0.5])
-    evaluator = analysis if backend == "hotcoco" else run(data, backend, iou_thresholds=[0.5])
-    hits = read_hits(evaluator, data)
+    matching = _match(pairs, len(names), backend)
+    data, hits = matching.data, matching.hits
     detection = report(data, names, backend)
-    other, best = other_protocols(data, hits), best_points(hits)
     class_intervals, intervals = _intervals(hits, page_weights(len(pairs), n_bootstrap, seed))
-    columns = {
-        "name": names,
-        "ap50_interval": class_intervals,
-        "best": best,
-        "chosen": chosen_points(hits, chosen_threshold),
-        "other": other,
-        "centre_recall": centre_recall(data),
-        "dilated_ap50": dilated_ap50(data, backend),
-        "precisions": _precisions(evaluator),
-    }
-    rows = zip(*columns.values(), strict=True)
+    best = best_points(hits)
     thresholds = class_thresholds(hits, best)
+    classes = _classes(
+        matching,
+        name=names,
+        ap50_interval=class_intervals,
+        best=best,
+        chosen=chosen_points(hits, chosen_threshold),
+        errors=class_errors(data, thresholds, names),
+    )
     return EvaluationReport(
         unit=unit,
         detection=detection,
         chosen_threshold=chosen_threshold,
         intervals=intervals,
-        other=macro(other),
-        classes=tuple(ClassEvaluation(**dict(zip(columns, row, strict=True))) for row in rows),
-        errors=error_types(analysis, data),
-        slices=(
-            *_page_slices(hits, data, pairs, page_groups or {}),
-            *size_slices(data, [truth.staff_space for truth, _ in pairs], backend),
-            *head_slices([row.ap50 for row in detection.classes], hits.n_truths, head_labels),
-        ),
+        other=macro(tuple(row.other for row in classes)),
+        classes=classes,
+        errors=error_types(matching.analysis, data),
+        slices=_slices(matching, pairs, page_groups or {}, detection, head_labels),
         calibration=calibration(hits, head_labels or {"": range(len(names))}),
-        confusion=confusion(analysis, data, names, chosen_threshold),
+        confusion=confusion(matching.analysis, data, names, chosen_threshold),
         thresholds=tuple(thresholds.tolist()),
         pages=page_errors(hits, thresholds, [str(truth.image) for truth, _ in pairs]),
         n_bootstrap=n_bootstrap,
         seed=seed,
     )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Matching:
+    """Predictions of all pages, matched with the ground truth at IoU .5."""
+
+    data: EvaluatorInput
+    backend: Backend
+    """Evaluator that computes the AP."""
+    evaluator: Any
+    """``COCOeval`` of the backend."""
+    analysis: Any
+    """``COCOeval`` of hotcoco, which finds errors and confusions."""
+    hits: Hits
+
+
+def _match(pairs: Sequence[tuple[Page, Page]], n_classes: int, backend: Backend) -> _Matching:
+    data = evaluator_input(pairs, n_classes)
+    analysis = run(data, iou_thresholds=[0.5])
+    evaluator = analysis if backend == "hotcoco" else run(data, backend, iou_thresholds=[0.5])
+    return _Matching(
+        data=data,
+        backend=backend,
+        evaluator=evaluator,
+        analysis=analysis,
+        hits=read_hits(evaluator, data),
+    )
+
+
+def _classes(matching: _Matching, **columns: Sequence[Any]) -> tuple[ClassEvaluation, ...]:
+    """Return the measures of each class.
+
+    Args:
+        matching: Matched predictions, from which the other measures are computed.
+        columns: Measures that were computed before, each of length C.
+    """
+    columns |= {
+        "other": other_protocols(matching.data, matching.hits),
+        "centre_recall": centre_recall(matching.data),
+        "dilated_ap50": dilated_ap50(matching.data, matching.backend),
+        "precisions": _precisions(matching.evaluator),
+    }
+    rows = zip(*columns.values(), strict=True)
+    return tuple(ClassEvaluation(**dict(zip(columns, row, strict=True))) for row in rows)
 
 
 def _head_labels(
@@ -177,17 +214,21 @@ def _precisions(evaluator: Any) -> list[tuple[float, ...] | None]:  # noqa: ANN4
     return [tuple(curve) if curve[0] >= 0 else None for curve in curves.tolist()]
 
 
-def _page_slices(
-    hits: Hits,
-    data: EvaluatorInput,
+def _slices(
+    matching: _Matching,
     pairs: Sequence[tuple[Page, Page]],
     page_groups: Mapping[str, Mapping[str, str]],
+    detection: DetectionReport,
+    head_labels: Mapping[str, Sequence[int]],
 ) -> tuple[Slice, ...]:
-    densities = density_groups(data.truths)
-    return page_slices(
-        hits,
-        [
-            {**page_groups.get(str(truth.image), {}), "density": density}
-            for (truth, _), density in zip(pairs, densities, strict=True)
-        ],
+    """Return the scores of some of the pages, then of some of the symbols."""
+    data, hits = matching.data, matching.hits
+    groups = [
+        {**page_groups.get(str(truth.image), {}), "density": density}
+        for (truth, _), density in zip(pairs, density_groups(data.truths), strict=True)
+    ]
+    return (
+        *page_slices(hits, groups),
+        *size_slices(data, [truth.staff_space for truth, _ in pairs], matching.backend),
+        *head_slices([row.ap50 for row in detection.classes], hits.n_truths, head_labels),
     )

@@ -58,6 +58,11 @@ class SymbolTable:
         sides = self.boxes_xyxy[:, 2:] - self.boxes_xyxy[:, :2]
         return sides[:, 0] * sides[:, 1]
 
+    def page_rows(self, page: int) -> slice:
+        """Return the range of a page's symbols."""
+        first, end = np.searchsorted(self.pages, [page, page + 1])
+        return slice(int(first), int(end))
+
     def only(self, rows: NDArray[np.bool_]) -> "SymbolTable":
         """Return a selection of the symbols, of the same pages.
 

@@ -23,18 +23,22 @@ MEANS = (
     ("instance_weighted", "instance-weighted"),
 )
 """Key and title of each mean."""
+_ROUNDING = 1e-9
+"""Largest difference of equal scores, by rounding."""
 CHANCE = 0.05
 """Share of the classes without a real difference that show one by chance."""
 
 
 def signed(value: float | None) -> str:
-    """Format a difference between two scores."""
-    return NONE if value is None else f"{value:+.3f}"
+    """Format a difference between two scores; one that is not 0 never looks like 0."""
+    if value is None:
+        return NONE
+    return f"{value:+.1g}" if _ROUNDING < abs(value) < 0.0005 else f"{value + 0.0:+.3f}"
 
 
 def signed_limits(interval: Interval | None) -> str:
     """Format the interval of a difference."""
-    return NONE if interval is None else f"{interval.low:+.3f} to {interval.high:+.3f}"
+    return NONE if interval is None else f"{signed(interval.low)} to {signed(interval.high)}"
 
 
 def score(value: float | None) -> str:
@@ -87,12 +91,14 @@ def headline(comparison: ModelComparison) -> str:
     if all(report.macro.difference is None for report in comparison.reports):
         return "No difference shown: nothing can be compared without ground truth"
     if len(comparison.reports) == 1:
-        [[verdict, [letter]]] = by_verdict.items()
+        a, b = (f"{model.name} ({model.letter})" for model in comparison.models)
         verdicts = {
-            "A is better": f"A is better than {letter}",
-            "B is better": "B is better than A",
+            "A is better": f"{a} is better than {b}",
+            "B is better": f"{b} is better than {a}",
         }
-        return verdicts.get(verdict, f"No difference shown between A and {letter}")
+        return verdicts.get(
+            comparison.reports[0].verdict, f"No difference shown between {a} and {b}"
+        )
     parts = []
     for verdict, phrase in (("B is better", "better than A"), ("A is better", "worse than A")):
         if letters := by_verdict.get(verdict):

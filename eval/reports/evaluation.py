@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 from eval.reports.detection import DetectionReport
 
+FEW_PAGES = 10
+"""Number of pages with truths from which the spread between pages can be estimated."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Interval:
@@ -43,6 +46,19 @@ class OtherProtocols:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ClassErrors:
+    """Localisation and classification errors of one class at its threshold, as in TIDE."""
+
+    n_imprecise_symbols: int
+    """Missed symbols whose best prediction of the class has an IoU of .1 to .5."""
+    n_imprecise_predictions: int
+    """False predictions whose best symbol of the class has an IoU of .1 to .5."""
+    mistaken: tuple[tuple[str, int], ...]
+    """Other classes whose symbols false predictions lie on, with an IoU of .5 or more, and the
+    number of these predictions."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ClassEvaluation:
     """Measures of one class besides :class:`~eval.reports.detection.ClassMetrics`."""
 
@@ -56,6 +72,8 @@ class ClassEvaluation:
     other: OtherProtocols
     centre_recall: float | None
     """Fraction of the symbols whose centre a prediction of the class meets, whatever its size."""
+    errors: ClassErrors
+    """At the threshold of the class in :attr:`EvaluationReport.thresholds`."""
     dilated_ap50: float | None
     """AP at IoU .5 after all boxes have been extended; only for thin classes, otherwise None."""
     precisions: tuple[float, ...] | None
@@ -68,7 +86,7 @@ class ErrorType:
     """One kind of error, as in TIDE."""
 
     name: str
-    """``class``, ``place``, ``both``, ``duplicate``, ``background`` or ``missed``."""
+    """``class``, ``localisation``, ``both``, ``duplicate``, ``background`` or ``missed``."""
     count: int
     """Errors of this kind; with ``missed``, symbols that no prediction meets."""
     delta_ap: float
@@ -169,3 +187,15 @@ class EvaluationReport:
     """Samples from which the intervals were computed."""
     seed: int
     """Seed of the bootstrap."""
+
+
+def few_pages_notes(n_pages: int, unit: str) -> tuple[str, ...]:
+    """Return a note if there are intervals, but from too few pages.
+
+    Args:
+        n_pages: Number of pages or tiles with truths.
+        unit: ``page`` or ``tile``.
+    """
+    if not 2 <= n_pages < FEW_PAGES:
+        return ()
+    return (f"intervals from {n_pages} {unit}s are unreliable; score at least {FEW_PAGES}",)

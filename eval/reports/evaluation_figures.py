@@ -29,9 +29,9 @@ _CURVES = 12
 _CONFUSED = 15
 """Maximum number of rows in the table of confusions."""
 ERROR_TYPES = {
-    "class": "right place, wrong class",
-    "place": "right class, box too far off (IoU 0.1 to 0.5)",
-    "both": "wrong class and box too far off",
+    "class": "wrong class (IoU 0.5 or more)",
+    "localisation": "right class, imprecise box (IoU 0.1 to 0.5)",
+    "both": "wrong class and imprecise box (IoU 0.1 to 0.5)",
     "duplicate": "symbol already found by a better prediction",
     "background": "no symbol there",
     "missed": "symbol without any prediction",
@@ -230,7 +230,7 @@ def confusion_table(pairs: Sequence[Confused]) -> Table:
 
 
 def precision_recall_curves(rows: Sequence[ClassRow]) -> list[Plot]:
-    """Draw the mean curve and those of the classes with the lowest AP."""
+    """Draw the mean curve and those of the classes with the lowest AP above 0."""
     known = [(row, row.detail.precisions) for row in worst_first(rows) if row.detail.precisions]
     if not known:
         return []
@@ -238,7 +238,8 @@ def precision_recall_curves(rows: Sequence[ClassRow]) -> list[Plot]:
     mean = [sum(column) / len(known) for column in columns]
     title = f"Mean of {counted(len(known), 'class', 'classes')}"
     plots = [Plot(title=title, svg=curve("plot-curve-mean", f"{title}: precision by recall", mean))]
-    for i, (row, precisions) in enumerate(known[:_CURVES]):
+    drawn = [(row, precisions) for row, precisions in known if row.metrics.ap50]
+    for i, (row, precisions) in enumerate(drawn[:_CURVES]):
         best = row.detail.best
         label = f"{row.metrics.name}: precision by recall, AP50 {score(row.metrics.ap50)}"
         svg = curve(

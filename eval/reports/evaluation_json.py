@@ -73,7 +73,7 @@ def _calibration(calibrations: Sequence[Calibration]) -> dict[str, Any]:
 
 
 def _class(row: ClassRow) -> dict[str, Any]:
-    metrics, detail = row.metrics, row.detail
+    metrics, detail, errors = row.metrics, row.detail, row.detail.errors
     return {
         "name": metrics.name,
         "truths": metrics.n_truths,
@@ -86,6 +86,9 @@ def _class(row: ClassRow) -> dict[str, Any]:
         **_point("best", detail.best),
         **_point("chosen", detail.chosen),
         "centre_recall": detail.centre_recall,
+        "imprecise_symbols": errors.n_imprecise_symbols if metrics.n_truths else None,
+        "imprecise_predictions": errors.n_imprecise_predictions if metrics.n_truths else None,
+        "mistaken": dict(errors.mistaken) if metrics.n_truths else None,
         "dilated_ap50": detail.dilated_ap50,
         **asdict(detail.other),
         "precisions": detail.precisions,

@@ -59,6 +59,7 @@ def evaluation_markdown(report: EvaluationReport, subject: EvaluationSubject) ->
         f"**{escaped(work.headline)}**",
         _means(report),
         escaped(f"{WHY_MEANS_DIFFER} {interval_note(report)}"),
+        *_notes(subject.notes),
         "## Which class to work on next",
         *_work_next(report, work),
         "## AP50 by protocol",
@@ -90,6 +91,10 @@ def _section(title: str, table: Table, note: str = "") -> list[str]:
     return [part for part in (title, escaped(note), markdown_table(table)) if part]
 
 
+def _notes(notes: Sequence[str]) -> list[str]:
+    return ["\n".join(f"* {escaped(note)}" for note in notes)] if notes else []
+
+
 def _means(report: EvaluationReport) -> str:
     columns = ("mean", "AP50", "95% interval", "AP75", "AP50-95", "weighting")
     rows = []
@@ -110,8 +115,7 @@ def _work_next(report: EvaluationReport, work: WorkNext) -> list[str]:
         f"+{score(one.weighted_gain)}. {escaped(' '.join(one.evidence))}"
         for i, one in enumerate(work.priorities, 1)
     ] or [escaped(work.headline)]
-    notes = [f"* {escaped(note)}" for note in (*work.notes, *uncertain_lines(report, work))]
-    return ["\n".join(part) for part in (lines, notes) if part]
+    return ["\n".join(lines), *_notes([*work.notes, *uncertain_lines(report, work)])]
 
 
 def _protocols(report: EvaluationReport) -> str:

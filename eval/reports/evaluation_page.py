@@ -69,6 +69,8 @@ class EvaluationSubject:
     split: str
     protocol: Sequence[tuple[str, str]] = ()
     """Labels and values that identify the protocol: hashes, settings and versions."""
+    notes: Sequence[str] = ()
+    """Remarks that limit the meaning of the scores."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -191,10 +193,9 @@ def uncertain_lines(report: EvaluationReport, work: WorkNext) -> list[str]:
         names = short_list(work.without_interval, _NAMED)
         lines.append(f"No interval, because all truths are on a single {report.unit}: {names}.")
     if work.rare:
-        lines.append(
-            f"Fewer than {FREQUENT} truths, so that even a narrow interval can be due to chance: "
-            f"{short_list(work.rare, _NAMED)}."
-        )
+        is_ranked = all(row.n_truths < FREQUENT for row in report.detection.classes)
+        consequence = "" if is_ranked else ", so not ranked above"
+        lines.append(f"Fewer than {FREQUENT} truths{consequence}: {short_list(work.rare, _NAMED)}.")
     return lines
 
 

@@ -20,13 +20,14 @@ _GOOD = 0.99
 _MOST = 3
 """Maximum number of classes to work on."""
 _LEAST_LOSS = 0.02
-"""Share of symbols from which confusions with other classes are mentioned."""
+"""Share of symbols from which confusions and localisation errors are mentioned."""
 _NOTABLE_LOSS = 0.1
-"""Share of symbols from which imprecise boxes are mentioned."""
+"""Share of symbols from which predictions at the centre of symbols are mentioned."""
 _CAUSES = {
     "imprecise": "found, but the boxes are too imprecise",
     "confused": "found, but taken for other classes",
     "missed": "most errors are missed symbols",
+    "mistaken": "most errors are false predictions on symbols of other classes",
     "false": "most errors are false alarms",
 }
 
@@ -138,8 +139,8 @@ def _reason(
     row: ClassMetrics, detail: ClassEvaluation, confusion: Confusion
 ) -> tuple[str, tuple[str, ...]]:
     """Return the kind of error that costs most, and sentences with its figures."""
-    taken_for, taken_from = _other_classes(row.name, confusion)
-    confused = sum(n for n, _ in taken_for) / row.n_truths
+    taken_for = _other_classes(row.name, confusion)
+    confused = sum(n for _, n in taken_for) / row.n_truths
     confusions = []
     if confused >= _LEAST_LOSS:
         others = _listed(taken_for)
@@ -151,59 +152,67 @@ def _reason(
     losses = _losses(row, detail, confused)
     kind = max(losses, key=lambda key: losses[key])
     evidence = []
-    if losses["imprecise"] >= _NOTABLE_LOSS:
+    if _centre_gap(row, detail) >= _NOTABLE_LOSS:
         evidence.append(_centre_evidence(row, detail))
     evidence += confusions
     evidence.append(_operating_evidence(row, detail))
+    if kind == "imprecise" or losses["imprecise"] >= _LEAST_LOSS:
+        evidence += _localisation_evidence(row, detail)
     if kind == "missed":
         evidence.append(_low_confidence_evidence(row, detail, losses["missed"]))
-    if kind == "false" and taken_from:
-        evidence.append(f"Some false alarms are symbols of other classes: {_listed(taken_from)}.")
+    if losses["mistaken"] >= _LEAST_LOSS:
+        evidence.append(_mistaken_evidence(row, detail))
     return _CAUSES[kind], tuple(evidence)
 
 
 def _losses(row: ClassMetrics, detail: ClassEvaluation, confused: float) -> dict[str, float]:
     """Estimate how many errors of each kind there are per symbol of the class."""
-    recall, precision = _best_recall(detail), detail.best.precision if detail.best else 0.0
-    centre = detail.centre_recall
-    imprecise = 0.0 if centre is None else max(0.0, centre - (row.recall50 or 0.0))
-    n_false = recall * (1 - precision) / precision if precision else 0.0
+    # An imprecise box is both a missed symbol and a false prediction, but a single error.
+    imprecise_symbols, imprecise_predictions = (
+        max(_centre_gap(row, detail), n / row.n_truths)
+        for n in (detail.errors.n_imprecise_symbols, detail.errors.n_imprecise_predictions)
+    )
+    n_missed, n_false = _miscounts(row, detail)
+    mistaken = sum(n for _, n in detail.errors.mistaken) / row.n_truths
     return {
-        "imprecise": imprecise,
+        "imprecise": max(imprecise_symbols, imprecise_predictions),
         "confused": confused,
-        "missed": max(0.0, 1 - recall - imprecise - confused),
-        "false": max(0.0, n_false - imprecise),  # an imprecise box is a false alarm as well
+        "missed": max(0.0, n_missed / row.n_truths - imprecise_symbols - confused),
+        "mistaken": mistaken,
+        "false": max(0.0, n_false / row.n_truths - imprecise_predictions - mistaken),
     }
+
+
+def _centre_gap(row: ClassMetrics, detail: ClassEvaluation) -> float:
+    """Return the share of symbols with a prediction at their centre, but none that finds them."""
+    return max(0.0, (detail.centre_recall or 0.0) - (row.recall50 or 0.0))
+
+
+def _miscounts(row: ClassMetrics, detail: ClassEvaluation) -> tuple[int, int]:
+    """Return the numbers of missed symbols and false predictions at the best threshold."""
+    if detail.best is None:
+        return row.n_truths, 0
+    n_found = round(detail.best.recall * row.n_truths)
+    precision = detail.best.precision
+    return row.n_truths - n_found, round(n_found / precision) - n_found if precision else 0
 
 
 def _best_recall(detail: ClassEvaluation) -> float:
     return detail.best.recall if detail.best else 0.0
 
 
-def _other_classes(
-    name: str, confusion: Confusion
-) -> tuple[list[tuple[int, str]], list[tuple[int, str]]]:
-    """Return the classes that a class is predicted as, and those predicted as it, with counts."""
+def _other_classes(name: str, confusion: Confusion) -> list[tuple[str, int]]:
+    """Return the classes that a class is predicted as, with counts."""
     if name not in confusion.names[:-1]:
-        return [], []
-    at = confusion.names.index(name)
-    lines = confusion.counts[at], [row[at] for row in confusion.counts]
-    taken_for, taken_from = (
-        sorted(
-            (
-                (n, other)
-                for n, other in zip(line[:-1], confusion.names[:-1], strict=True)
-                if n and other != name
-            ),
-            key=lambda entry: (-entry[0], entry[1]),
-        )
-        for line in lines
-    )
-    return taken_for, taken_from
+        return []
+    line = confusion.counts[confusion.names.index(name)][:-1]
+    counts = zip(confusion.names[:-1], line, strict=True)
+    return [(other, n) for other, n in counts if n and other != name]
 
 
-def _listed(counts: Sequence[tuple[int, str]]) -> str:
-    return short_list([f"{name} ({amount(n)})" for n, name in counts], _MOST)
+def _listed(counts: Sequence[tuple[str, int]]) -> str:
+    ordered = sorted(counts, key=lambda entry: (-entry[1], entry[0]))
+    return short_list([f"{name} ({amount(n)})" for name, n in ordered], _MOST)
 
 
 def _centre_evidence(row: ClassMetrics, detail: ClassEvaluation) -> str:
@@ -220,9 +229,40 @@ def _operating_evidence(row: ClassMetrics, detail: ClassEvaluation) -> str:
     best = detail.best
     if best is None:
         return f"AP50 is {_score(row.ap50)}."
+    threshold = f"{best.threshold:.{2 if best.threshold >= 0.01 else 3}f}"
     return (
-        f"At its best threshold, {best.threshold:.2f}, recall is {best.recall:.3f} and precision "
+        f"At its best threshold, {threshold}, recall is {best.recall:.3f} and precision "
         f"{best.precision:.3f}."
+    )
+
+
+def _localisation_evidence(row: ClassMetrics, detail: ClassEvaluation) -> list[str]:
+    n_missed, n_false = _miscounts(row, detail)
+    parts = [
+        f"{amount(n)} of {counted(total, *nouns)}"
+        for n, total, nouns in (
+            (
+                detail.errors.n_imprecise_predictions,
+                n_false,
+                ("false prediction", "false predictions"),
+            ),
+            (detail.errors.n_imprecise_symbols, n_missed, ("missed symbol", "missed symbols")),
+        )
+        if n
+    ]
+    if not parts:
+        return []
+    return [f"Imprecise boxes, with an IoU of 0.1 to 0.5, account for {' and '.join(parts)}."]
+
+
+def _mistaken_evidence(row: ClassMetrics, detail: ClassEvaluation) -> str:
+    _, n_false = _miscounts(row, detail)
+    n_mistaken = sum(n for _, n in detail.errors.mistaken)
+    predictions = counted(n_false, "false prediction", "false predictions")
+    verb = "is" if n_mistaken == 1 else "are"
+    return (
+        f"{amount(n_mistaken)} of {predictions} {verb} on symbols of other classes: "
+        f"{_listed(detail.errors.mistaken)}."
     )
 
 
@@ -287,8 +327,8 @@ def _notes(report: EvaluationReport, candidates: Sequence[ClassMetrics]) -> tupl
 
 _ERROR_PHRASES = {
     "class": "predictions of the wrong class",
-    "place": "boxes that are too far off",
-    "both": "predictions of the wrong class with boxes that are too far off",
+    "localisation": "imprecise boxes",
+    "both": "predictions of the wrong class with imprecise boxes",
     "duplicate": "duplicate predictions",
     "background": "predictions without any symbol nearby",
     "missed": "missed symbols",

@@ -7,7 +7,7 @@ import typer
 
 from class_maps import InputError
 from omr.console import note, print_json, progress, results
-from omr.options import AsJson
+from omr.options import AsJson, LintConfig
 
 if TYPE_CHECKING:
     from eval.lint.findings import LintReport
@@ -20,14 +20,7 @@ def lint(
             help="Data set that `omr convert` wrote, or another YOLO folder or data.yaml."
         ),
     ],
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            help="TOML file with the level (error, warning or off) and the thresholds of rules.",
-            dir_okay=False,
-            show_default="all rules with their defaults",
-        ),
-    ] = None,
+    config: LintConfig = None,
     as_json: AsJson = False,
 ) -> None:
     """Check the labels of a data set for bugs that training would not notice.

@@ -8,7 +8,12 @@ import typer
 from eval.html.number_format import counted
 from omr.console import note, print_json, results, table
 from omr.options import AsJson
-from omr.run_listing import RunEntry, SortKey, filtered, find_runs, in_order
+from omr.run_listing import RunEntry, SortKey, differing_settings, filtered, find_runs, in_order
+
+COLUMNS = (
+    "run", "status", "model", "recipe", "seed", "data", "epochs", "s", "page AP50-95", "AP50-95",
+    "AP50",
+)  # fmt: skip
 
 
 def runs(
@@ -44,11 +49,15 @@ def runs(
     listed = in_order(filtered(entries, where or []), sort)
     to = results(as_json=as_json)
     title = counted(len(listed), "run", "runs")
-    columns = ("run", "status", "model", "recipe", "seed", "data", "epochs", "s", "AP50-95", "AP50")
     if listed:
-        table(title, columns, map(_row, listed), to=to)
+        table(title, COLUMNS, map(_row, listed), to=to)
     else:
         note(f"no run matches --where ({counted(len(entries), 'run', 'runs')} found)")
+    recipes = differing_settings(listed)
+    if len(recipes) > 1:
+        names = [*next(iter(recipes.values()))]
+        rows = [(recipe, *values.values()) for recipe, values in recipes.items()]
+        table("Settings in which the recipes differ", ("recipe", *names), rows, to=to)
     for run in listed:
         if run.problems:
             note(f"{run.path}: {'; '.join(run.problems)}")
@@ -69,6 +78,13 @@ def _row(run: RunEntry) -> tuple[object, ...]:
         run.data or "-",
         f"{run.epochs}/{planned}",
         "-" if run.seconds is None else f"{run.seconds:,.0f}",
-        f"{run.score.ap:.3f}" if run.score else "-",
-        f"{run.score.ap50:.3f}" if run.score else "-",
+        *(
+            (_score(run.score.page_ap), _score(run.score.ap), _score(run.score.ap50))
+            if run.score
+            else ("-", "-", "-")
+        ),
     )
+
+
+def _score(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

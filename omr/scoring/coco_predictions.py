@@ -1,15 +1,15 @@
 """Reader of predictions in COCO JSON: a list of results, or a file with images and categories.
 
-A list of results has ``image_id``, ``category_id``, ``bbox`` and ``score``,
+A list of results has ``image_id`` or ``file_name``, ``category_id``, ``bbox`` and ``score``,
 https://cocodataset.org/#format-results. Its ids are those of an annotation file. Without one,
 ``file_name`` or ``image_id`` is the name of an image, and ``category_id`` a label + 1, as
 Ultralytics and omr write them.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import msgspec
 import numpy as np
@@ -21,7 +21,7 @@ from converters.files.hashes import sha256
 from converters.formats.coco_annotations import Id, key_of
 from converters.formats.json_text import decode
 from converters.names import count_of
-from omr.scoring.predicted_images import PredictedImage, PredictionSet, check_boxes
+from omr.scoring.predicted_images import ImageNames, PredictedImage, PredictionSet, check_boxes
 from omr.scoring.protocol import ScoredSource
 
 ANNOTATIONS = "annotations/instances_{split}.json"
@@ -29,10 +29,10 @@ ANNOTATIONS = "annotations/instances_{split}.json"
 
 
 class _Result(msgspec.Struct, gc=False):
-    image_id: Id
     category_id: Id
     bbox: list[float]
     score: float | UnsetType = UNSET
+    image_id: Id | UnsetType = UNSET
     file_name: str | UnsetType = UNSET
 
 
@@ -130,7 +130,11 @@ def _ids_of_results(
     path = annotations or of_data
     if annotations or path.is_file():
         ids = _ids(decode(_bytes(path), _Ids, path), path)
-        are_ids = any(key_of(r.image_id) in ids.images for r in results if r.file_name is UNSET)
+        are_ids = any(
+            key_of(r.image_id) in ids.images
+            for r in results
+            if r.file_name is UNSET and r.image_id is not UNSET
+        )
         if annotations or are_ids:
             return ids
     return CocoIds(names=tuple(names), labels={i + 1: i for i in range(len(names))})
@@ -213,14 +217,42 @@ def _labels(results: Sequence[_Result], ids: CocoIds, path: Path) -> np.ndarray:
 
 
 def _image_names(results: Sequence[_Result], ids: CocoIds, path: Path) -> list[str]:
-    keys = [key_of(result.image_id) for result in results]
+    """Return the name of each result's image.
+
+    Raises:
+        InputError: The image of a result is missing or unknown.
+    """
+    for i, result in enumerate(results):
+        if result.image_id is UNSET and result.file_name is UNSET:
+            reason = "missing image_id; expected an image_id or a file_name"
+            raise InputError(reason, path=path, where=f"[{i}]")
     if ids.path is None:
-        given = [
-            key if r.file_name is UNSET else r.file_name
-            for key, r in zip(keys, results, strict=True)
-        ]
-        return [str(name) for name in given]
-    if unknown := {key for key in keys if key not in ids.images}:
-        listed = count_of(sorted(map(str, unknown)), "image id")
-        raise InputError(f"not in {ids.path}: {listed}", path=path, where="image_id")
-    return [ids.images[key][0] for key in keys]
+        return [str(_reference(result, prefers_name=True)[1]) for result in results]
+    references = [_reference(result, prefers_name=False) for result in results]
+    names = _annotated_names(set(references), ids)
+    for key in ("image_id", "file_name"):
+        if unknown := sorted(str(v) for k, v in {*references} - names.keys() if k == key):
+            listed = count_of(unknown, key.replace("_", " "))
+            raise InputError(f"not in {ids.path}: {listed}", path=path, where=key)
+    return [names[reference] for reference in references]
+
+
+def _reference(result: _Result, *, prefers_name: bool) -> tuple[str, Id]:
+    """Return the field that identifies the image of a result, and its value."""
+    has_name = result.file_name is not UNSET
+    if result.image_id is UNSET or (prefers_name and has_name):
+        return "file_name", str(result.file_name)
+    return "image_id", key_of(result.image_id)
+
+
+def _annotated_names(
+    references: Iterable[tuple[str, Id]], ids: CocoIds
+) -> dict[tuple[str, Id], str]:
+    """Return the name of each image in the annotation file; images that it lacks are omitted."""
+    by_id = {key: name for key, (name, _) in ids.images.items()}
+    by_name = ImageNames(map(PurePosixPath, by_id.values()))
+    names = {
+        (key, value): by_id.get(value) if key == "image_id" else by_name.find(str(value))
+        for key, value in references
+    }
+    return {reference: str(name) for reference, name in names.items() if name}

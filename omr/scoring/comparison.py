@@ -10,6 +10,7 @@ from converters.files.overwriting import check_files
 from eval.metrics.comparison import TrackRuns, compare_runs
 from eval.reports.comparison import LETTERS, ComparedModel, Metric, ModelComparison
 from eval.reports.comparison_files import ComparisonFiles, write_comparison
+from eval.reports.evaluation import few_pages_notes
 from omr.scoring.evaluation_folders import EvaluationGroup, read_group
 from omr.scoring.protocol_differences import (
     protocol_differences,
@@ -18,8 +19,6 @@ from omr.scoring.protocol_differences import (
 )
 
 JSON_FILE, MARKDOWN_FILE, HTML_FILE = "comparison.json", "comparison.md", "comparison.html"
-FEW_PAGES = 10
-"""Number of pages from which the spread of a difference can be estimated."""
 _MOST_NAMES = 3
 
 
@@ -110,8 +109,8 @@ def _compare(
 def _notes(groups: Sequence[EvaluationGroup]) -> Iterator[str]:
     """Report skipped folders, few pages, and AP that a confidence threshold has lowered."""
     first = groups[0].evaluations[0]
-    if 2 <= len(first.symbols.truths) < FEW_PAGES:
-        yield f"intervals from fewer than {FEW_PAGES} {first.protocol.unit}s are unreliable"
+    n_pages = sum(len(truth.labels) > 0 for truth in first.symbols.truths)
+    yield from few_pages_notes(n_pages, first.protocol.unit)
     for group in groups:
         if group.skipped:
             names = short_list(group.skipped, _MOST_NAMES)

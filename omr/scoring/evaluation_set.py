@@ -12,6 +12,7 @@ from converters.formats.yolo_dataset import YoloDataset, open_dataset
 from converters.images import Pixels
 from converters.manifest import Manifest, Preparation, preparation, read_manifest
 from converters.page import Page
+from converters.prepare.preparation import PageProperties
 from omr.scoring.page_groups import page_groups, page_properties
 from reading.page_tiles import PageTiles, merge_tiles, page_tiles
 
@@ -106,35 +107,27 @@ def read_evaluation_set(data: Path, split: str, unit: Unit | None) -> Evaluation
     dataset = open_dataset(data)
     labelled = [*dataset.labelled_images(split)]
     pages = [image.without_duplicates() for image in labelled]
-    n_duplicates = sum(len(i.rows) - len(p.labels) for i, p in zip(labelled, pages, strict=True))
     manifest, prepared, tiled = _preparation(dataset, split, pages)
-    reason = tiled if isinstance(tiled, str) else ""
+    chosen, remarks = _chosen_unit(unit, data, tiled)
     tiled_pages = tuple(tiled) if isinstance(tiled, list) else ()
-    folder_name = dataset.folder_name(split)
-    chosen = _chosen_unit(unit, data, is_tiled=tiled is not None, reason=reason)
-    remarks = [f"scored per tile: {reason}"] if reason and unit is None else []
+    truths = pages
     if chosen == "page" and tiled_pages:
         truths = merge_tiles(tiled_pages, pages)
         remarks += _count_remarks(tiled_pages, truths, manifest)
-    else:
-        truths = pages
-    properties = page_properties(manifest, folder_name, [truth.image for truth in truths])
-    scaled_to = prepared.staff_space if prepared else None
-    truths = [
-        replace(truth, staff_space=scaled_to or one.staff_space)
-        for truth, one in zip(truths, properties, strict=True)
-    ]
+    properties = page_properties(
+        manifest, dataset.folder_name(split), [truth.image for truth in truths]
+    )
     return EvaluationSet(
         dataset=dataset,
         split=split,
         unit=chosen,
-        truths=tuple(truths),
+        truths=_with_known_staff_spaces(truths, prepared, properties),
         image_files=tuple(page.image for page in pages),
         tiled_pages=tiled_pages,
         is_tiled=tiled is not None,
         preparation=prepared,
         groups=page_groups([truth.image for truth in truths], properties),
-        n_duplicates=n_duplicates,
+        n_duplicates=sum(len(image.rows) for image in labelled) - sum(len(p.labels) for p in pages),
         remarks=tuple(remarks),
     )
 
@@ -156,19 +149,41 @@ def _preparation(
         return Manifest(path=dataset.root / MANIFEST), None, None
 
 
-def _chosen_unit(unit: Unit | None, data: Path, *, is_tiled: bool, reason: str) -> Unit:
-    """Check the unit that was asked for, or choose one."""
-    if not is_tiled:
-        if unit == "tile":
-            raise ConfigError(
-                f"the images of {data} are whole pages; use --unit page",
-                option="--unit",
-                value=unit,
-            )
-        return "page"
-    if reason and unit == "page":
-        raise ConfigError(f"{reason}; use --unit tile", option="--unit", value=unit)
-    return unit or ("tile" if reason else "page")
+def _chosen_unit(
+    unit: Unit | None, data: Path, tiled: list[PageTiles] | str | None
+) -> tuple[Unit, list[str]]:
+    """Check the requested unit, or choose one.
+
+    Args:
+        unit: Requested unit; None to choose one.
+        data: Data set.
+        tiled: Result of :func:`page_tiles`.
+
+    Returns:
+        The unit, and remarks on its choice.
+
+    Raises:
+        ConfigError: The images are not tiles, or cannot be put together, as ``unit`` requires.
+    """
+    if tiled is None and unit == "tile":
+        reason = f"the images of {data} are whole pages; use --unit page"
+        raise ConfigError(reason, option="--unit", value=unit)
+    if not isinstance(tiled, str):
+        return unit or "page", []
+    if unit == "page":
+        raise ConfigError(f"{tiled}; use --unit tile", option="--unit", value=unit)
+    return "tile", [] if unit else [f"scored per tile: {tiled}"]
+
+
+def _with_known_staff_spaces(
+    truths: Sequence[Page], prepared: Preparation | None, properties: Sequence[PageProperties]
+) -> tuple[Page, ...]:
+    """Add staff spaces: that to which all pages were scaled, or else that of each page."""
+    scaled_to = prepared.staff_space if prepared else None
+    return tuple(
+        replace(truth, staff_space=scaled_to or one.staff_space)
+        for truth, one in zip(truths, properties, strict=True)
+    )
 
 
 def _count_remarks(

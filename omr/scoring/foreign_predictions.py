@@ -26,6 +26,11 @@ TRUNCATED = (
     f"{MAX_CONF:g}"
 )
 """Remark on predictions whose AP is not comparable."""
+EQUAL = (
+    "all predictions have the score {score:g}: the AP depends on how equal scores are ordered, so "
+    "it cannot be compared with others; predict with confidences"
+)
+"""Remark on predictions without a ranking."""
 
 
 def match_predictions(
@@ -46,13 +51,17 @@ def match_predictions(
     pages = predicted_pages(predictions, evaluation)
     remarks = [] if predictions.is_complete else _without_predictions(pages, evaluation)
     max_det = suggested_max_det(evaluation.most_symbols)
-    lowest = min(float(i.scores.min()) for i in predictions.images if len(i.scores))
-    settings = ScoringSettings(max_det=max_det, lowest_score=lowest)
+    scores = np.concatenate([image.scores for image in predictions.images])
+    settings = ScoringSettings(max_det=max_det, lowest_score=float(scores.min()))
+    if len(scores) > 1 and scores.min() == scores.max():
+        remarks.append(EQUAL.format(score=scores[0]))
+    elif settings.is_truncated:
+        remarks.append(TRUNCATED)
     return ScoredPredictions(
         source=predictions.source,
         settings=settings,
         matched=match_classes(pages, len(pages), names, data_names, max_det=max_det, track=track),
-        remarks=(*predictions.remarks, *remarks, *([TRUNCATED] if settings.is_truncated else [])),
+        remarks=(*predictions.remarks, *remarks),
     )
 
 

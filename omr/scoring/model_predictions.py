@@ -22,6 +22,7 @@ from omr.tracking import TrackPages
 from reading.max_det import suggested_max_det
 from reading.network import Network, TrainingInput, training_input
 from reading.page_reader import ReadingOptions
+from settings.run_files import WEIGHTS_FOLDER
 from settings.training import STRIDE
 from training.heads.grouped import GroupedDetect
 from training.models.checkpoints import DEFAULT_IMGSZ, Weights, open_weights
@@ -84,7 +85,7 @@ def predict_evaluation_set(
         pages = _read_pages(weights, evaluation, options, trained)
     n_pages = len(evaluation.truths)
     return ScoredPredictions(
-        source=ScoredSource(kind="weights", name=file.name, sha256=sha256(file)),
+        source=ScoredSource(kind="weights", name=_weights_name(file), sha256=sha256(file)),
         settings=_settings(options, side, max_det, trained),
         matched=match_classes(pages, n_pages, names, data_names, max_det=max_det, track=track),
         overlap=_training_overlap(weights, evaluation),
@@ -93,6 +94,16 @@ def predict_evaluation_set(
             weights, side, evaluation.preparation, are_pages_read=trained is not None
         ),
     )
+
+
+def _weights_name(file: Path) -> str:
+    """Return the name of a file of weights; those of a run have the same names, so with its folder.
+
+    Args:
+        file: File of weights, such as ``RUN/weights/best.pt``.
+    """
+    parts = file.absolute().parts
+    return "/".join(parts[-3:]) if file.absolute().parent.name == WEIGHTS_FOLDER else file.name
 
 
 def _page_input(weights: AnyWeights, evaluation: EvaluationSet) -> TrainingInput | None:

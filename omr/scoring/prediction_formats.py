@@ -105,8 +105,8 @@ def _format_of_file(file: Path) -> SourceKind:
     if kind := _json_kind(file):
         return kind
     raise InputError(
-        "is neither COCO nor labelme; expected results with an image_id, or the keys images, "
-        "annotations and categories, or shapes and imagePath",
+        "is neither COCO nor labelme; expected results with an image_id or file_name, or the keys "
+        "images, annotations and categories, or shapes and imagePath",
         path=file,
     )
 
@@ -137,7 +137,8 @@ def _json_kind(file: Path) -> SourceKind | None:
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", path=file) from error
     if head.startswith(b"["):
-        return "coco" if b'"image_id"' in head or head[1:].strip() == b"]" else None
+        is_coco = b'"image_id"' in head or b'"file_name"' in head or head[1:].strip() == b"]"
+        return "coco" if is_coco else None
     keys = root_keys(file).names
     if keys >= {"shapes", "imagePath"}:
         return "labelme"

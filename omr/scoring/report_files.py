@@ -73,7 +73,18 @@ def _subject(result: ScoringResult) -> EvaluationSubject:
         protocol=[
             (label.replace("_", " "), _text(value)) for label, value in _protocol_rows(protocol)
         ],
+        notes=_notes(result),
     )
+
+
+def _notes(result: ScoringResult) -> list[str]:
+    differences = "; ".join(result.differences)
+    notes = [
+        *result.remarks,
+        *([f"differs from the training: {differences}"] if differences else []),
+        result.training_remark,
+    ]
+    return [f"{note[0].upper()}{note[1:]}." for note in notes]
 
 
 def _protocol_rows(protocol: Protocol) -> Iterator[tuple[str, Any]]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from eval.html.number_format import counted
 from eval.reports.detection import DetectionReport
 from eval.reports.evaluation import EvaluationReport
 from eval.reports.evaluation_json import evaluation_json
@@ -94,6 +95,45 @@ class ScoringResult:
     def max_det(self) -> int:
         """Highest number of detections per page or tile."""
         return self.protocol.settings.max_det
+
+    @property
+    def is_unseen(self) -> bool:
+        """Whether the model was not trained on any of these images, as far as pages are known."""
+        return self.overlap.training_is_known and not self.overlap.trained_on
+
+    @property
+    def training_remark(self) -> str:
+        """Sentence on the images of this split that the model was trained on."""
+        overlap, units = self.overlap, f"these {self.unit}s"
+        if overlap.trained_on:
+            return self._overlap_remark()
+        if not overlap.training_is_known:
+            is_model = self.protocol.weights.kind == "weights"
+            reason = (
+                "its weights do not record all training images"
+                if is_model
+                else "predictions do not record training images"
+            )
+            return f"unknown whether the model was trained on {units}: {reason}"
+        unseen = f"the model was not trained on {units}"
+        if overlap.pages_are_known:
+            return f"{unseen}, nor on other parts of their pages"
+        return (
+            f"{unseen}; unknown whether on other parts of their pages, because not all data sets "
+            "record their pages"
+        )
+
+    def _overlap_remark(self) -> str:
+        overlap, n_seen = self.overlap, len(self.overlap.trained_on)
+        same_images = n_seen == overlap.n_same_images
+        is_exact = overlap.training_is_known and (same_images or overlap.pages_are_known)
+        units = counted(self.report.n_images, self.unit, f"{self.unit}s")
+        return (
+            f"the model was trained on {'' if same_images else 'the pages of '}"
+            f"{'' if is_exact else 'at least '}{n_seen} of {units}, the first is "
+            f"{overlap.trained_on[0]}: for these, the metrics show how well it memorised them, not "
+            "how well it generalises"
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return nested dicts, lists and numbers, the evaluation's fields on the top level."""

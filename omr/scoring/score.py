@@ -11,6 +11,7 @@ from converters.formats.skipped_files import skipped_files
 from eval.metrics.backends import Backend
 from eval.metrics.coco import MAX_CONF
 from eval.metrics.evaluation import evaluate_in_depth
+from eval.reports.evaluation import few_pages_notes
 from omr.scoring.evaluation_set import EvaluationSet, Unit, read_evaluation_set
 from omr.scoring.foreign_predictions import match_predictions
 from omr.scoring.prediction_formats import read_predictions
@@ -173,6 +174,8 @@ def _result(
 ) -> ScoringResult:
     """Compute the metrics of predictions."""
     matched = predicted.matched
+    n_pages = sum(len(truth.labels) > 0 for truth in evaluation.truths)
+    few_pages = few_pages_notes(n_pages, evaluation.unit)
     return ScoringResult(
         split=evaluation.split,
         unit=evaluation.unit,
@@ -180,7 +183,7 @@ def _result(
         protocol=protocol_of(evaluation, predicted.source, predicted.settings),
         overlap=predicted.overlap,
         skipped_files=tuple(skipped_files(evaluation.dataset, evaluation.split)),
-        remarks=(*evaluation.remarks, *predicted.remarks),
+        remarks=(*evaluation.remarks, *predicted.remarks, *few_pages),
         duplicates=evaluation.n_duplicates,
         differences=predicted.differences,
         images_at_max_det=matched.n_at_max_det,

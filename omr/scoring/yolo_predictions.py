@@ -65,10 +65,19 @@ def read_yolo(folder: Path, names: Sequence[str]) -> PredictionSet:
 
 
 def _class_names(folder: Path, root: Path) -> list[str]:
-    """Read the names in ``classes.txt``; empty without such a file."""
+    """Read the names in ``classes.txt``; empty without such a file.
+
+    Raises:
+        InputError: A line before the last name is blank, so that labels have no name.
+    """
     for file in (folder / CLASSES_FILE, root / CLASSES_FILE, root.parent / CLASSES_FILE):
         if file.is_file():
-            return decoded(file.read_bytes(), file).removesuffix("\n").split("\n")
+            names = [line.strip() for line in decoded(file.read_bytes(), file).splitlines()]
+            n_names = max((i + 1 for i, name in enumerate(names) if name), default=0)
+            if "" in names[:n_names]:
+                where = f"line {names.index('') + 1}"
+                raise InputError("missing class name", path=file, where=where)
+            return names[:n_names]
     return []
 
 

@@ -105,7 +105,7 @@ def test_files_that_are_not_images(tmp_path: Path) -> None:
     path.write_text("no image")
     with pytest.raises(InputError) as raised:
         images.check_size(path, 1, 1)
-    assert str(raised.value) == f"{path}: is not an image in a supported format"
+    assert str(raised.value) == f"{path}: is damaged or not an image in a supported format"
 
 
 def test_an_image_of_another_size(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def test_an_evaluation_against_itself() -> None:
     a = write_scored(Path("a"), 0.2)
     report = compared(a, a)
     assert (report["headline"], report["verdict"]) == (
-        "No difference shown between A and B",
+        f"No difference shown between {a} (A) and {a} (B)",
         "no difference shown",
     )
     assert report["difference"] == {"ap": 0, "low": 0, "high": 0}
@@ -78,7 +78,7 @@ def test_swapped_folders_negate_the_difference() -> None:
     a, b = write_scored(Path("a"), 0.1), write_scored(Path("b"), 0.4)
     report, swapped = compared(a, b), compared(b, a)
     assert (report["verdict"], swapped["verdict"]) == ("A is better", "B is better")
-    assert swapped["headline"] == "B is better than A"
+    assert swapped["headline"] == f"{a} (B) is better than {b} (A)"
     assert swapped["ranking"] == ["B", "A"]
     for key in ("difference", "frequent_macro", "instance_weighted"):
         one, other = report[key], swapped[key]
@@ -163,7 +163,7 @@ def test_the_verdict_is_the_last_line() -> None:
         r"95% interval \+0\.\d{3} to \+0\.\d{3}\.",
         evidence,
     )
-    assert verdict == "verdict: A is better than B"
+    assert verdict == f"verdict: {a} (A) is better than {b} (B)"
     assert "another seed of the same recipe can give another verdict" in result.stdout
 
 
@@ -225,7 +225,7 @@ def test_different_protocols(changes: dict[str, Any], problem: str) -> None:
 @pytest.mark.parametrize(("n_pages", "n_notes"), [(1, 0), (2, 1), (9, 1), (10, 0)])
 def test_intervals_from_few_pages(n_pages: int, n_notes: int) -> None:
     a = write_scored(Path("a"), truths=TRUTHS[:n_pages])
-    notes = ["intervals from fewer than 10 pages are unreliable"]
+    notes = [f"intervals from {n_pages} pages are unreliable; score at least 10"]
     assert compared(a, a)["notes"] == notes[:n_notes]
 
 
@@ -371,7 +371,7 @@ def test_report_files() -> None:
     ]
     markdown = Path("out/comparison.md").read_text()
     assert markdown.startswith(
-        "# A is better than B\n\n"
+        "# a (A) is better than b (B)\n\n"
         "a (A, best.pt) compared with b (B, best.pt): AP50-95 on 12 pages of data, split val\n"
     )
     assert "\n## a (A) compared with b (B)\n" in markdown
@@ -399,4 +399,5 @@ def test_it_starts_without_torch_and_opencv() -> None:
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
-    assert done.stdout.splitlines()[-2:] == ["verdict: No difference shown between A and B", "[]"]
+    verdict = "verdict: No difference shown between a (A) and a (B)"
+    assert done.stdout.splitlines()[-2:] == [verdict, "[]"]

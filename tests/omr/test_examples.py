@@ -19,6 +19,7 @@ ORDER = [
     "convert",
     "show",
     "lint",
+    "sheet",
     "analyze-density",
     "heads",
     "train",

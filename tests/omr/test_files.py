@@ -84,6 +84,11 @@ CASES = [
         paths={"DATA": "data", "CONFIG": "lint.toml"},
     ),
     Case(
+        command="omr sheet",
+        arguments="data sheets --config lint.toml",
+        paths={"DATA": "data", "CONFIG": "lint.toml", "OUT": "sheets"},
+    ),
+    Case(
         command="omr analyze-density",  # the first to load torch
         arguments=f"data {SMALL} --report density.html",
         paths={"DATA": "data", "REPORT": "density.html"},

@@ -169,7 +169,9 @@ def test_nothing_is_written_if_no_page_can_be_read(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in/b.png").write_bytes(b"")
     message = error_of(read(tmp_path), OmrError)
-    assert message == "no page could be read: b.png: is not an image in a supported format"
+    assert (
+        message == "no page could be read: b.png: is damaged or not an image in a supported format"
+    )
     assert not (tmp_path / "out").exists()
 
 

@@ -141,7 +141,7 @@ def large_png(width: int, height: int) -> bytes:
             "raise the limit",
         ),
         ("{in}/a.pdf", encrypted_pdf(), "needs a password; save it without one"),
-        ("a.jpg", b"", "is not an image in a supported format"),
+        ("a.jpg", b"", "is damaged or not an image in a supported format"),
     ],
 )
 def test_pages_that_cannot_be_read(name: str, content: bytes, reason: str, tmp_path: Path) -> None:

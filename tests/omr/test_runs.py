@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 from class_maps import ConfigError
 from omr.cli import app
-from omr.run_listing import SORT_KEYS, RunEntry, find_runs, in_order, read_run
+from omr.run_listing import SORT_KEYS, RunEntry, differing_settings, find_runs, in_order, read_run
 
 SETTINGS = {"data": "/d", "out": "/o", "model": "yolo11n", "epochs": 3, "seed": 0, "lr": 0.001}
 HASHES = {"folder": "/d", "manifest": None, "classes": "1", "train": "2", "val": "3", "images": "4"}
@@ -67,13 +67,13 @@ def test_a_finished_run(tmp_path: Path) -> None:
     [entry] = listed(tmp_path)
     assert (entry["path"], entry["status"], entry["problems"]) == (str(path), "finished", [])
     assert (entry["epochs"], entry["planned_epochs"], entry["seconds"]) == (3, 3, 31.5)
-    assert entry["score"] == {"epoch": 2, "ap": 0.5, "ap50": 0.6}
+    assert entry["score"] == {"epoch": 2, "ap": 0.5, "ap50": 0.6, "page_ap": None}
     assert entry["settings"]["lr"] == 0.001
     assert entry["folders"] == ["/d"]
     assert len(entry["recipe"]) == len(entry["data"]) == 8
     result = run(tmp_path)
     assert " ".join(result.stdout.split()).endswith(
-        f"{path} finished yolo11n {entry['recipe']} 0 {entry['data']} 3/3 32 0.500 0.600"
+        f"{path} finished yolo11n {entry['recipe']} 0 {entry['data']} 3/3 32 - 0.500 0.600"
     )
     assert result.stderr == ""
 
@@ -102,7 +102,34 @@ def test_the_best_epoch_is_the_one_with_the_highest_page_score(tmp_path: Path) -
     (path / "results.csv").write_text("\n".join(lines))
     score = read_run(path).score
     assert score is not None
-    assert (score.epoch, score.ap) == (2, 0.2)
+    assert (score.epoch, score.ap, score.page_ap) == (2, 0.2, 0.15)
+    assert " ".join(run(tmp_path).stdout.split()).endswith("0.150 0.200 0.300")
+
+
+def test_runs_are_sorted_by_page_score_where_all_have_one(tmp_path: Path) -> None:
+    for name, ap, page_ap in (("a", 0.3, 0.1), ("b", 0.2, 0.15)):
+        path = write_run(tmp_path / name, ap)
+        head, row = (path / "results.csv").read_text().splitlines()
+        (path / "results.csv").write_text(f"{head},metrics/page_mAP50-95(B)\n{row},{page_ap}\n")
+    assert [entry.path.name for entry in in_order(find_runs([tmp_path]), "score")] == ["b", "a"]
+    write_run(tmp_path / "c", 0.25)
+    names = [entry.path.name for entry in in_order(find_runs([tmp_path]), "score")]
+    assert names == ["a", "c", "b"]
+
+
+def test_settings_in_which_recipes_differ(tmp_path: Path) -> None:
+    first = write_run(tmp_path / "a", 0.1, seed=1, unfreeze_at=[3, 6], heads="")
+    write_run(tmp_path / "b", 0.1, seed=2, unfreeze_at=[3, 6], heads="")
+    assert "differ" not in run(tmp_path).stdout
+    other = write_run(tmp_path / "c", 0.1, unfreeze_at=[], heads="harmony")
+    recipes = [read_run(path).recipe for path in (first, other)]
+    assert differing_settings(find_runs([tmp_path])) == {
+        recipes[0]: {"unfreeze_at": "3,6", "heads": "-"},
+        recipes[1]: {"unfreeze_at": "-", "heads": "harmony"},
+    }
+    words = " ".join(run(tmp_path).stdout.split())
+    assert "recipes differ recipe heads unfreeze_at" in words
+    assert f"{recipes[1]} harmony -" in words
 
 
 def test_running_and_interrupted_runs(tmp_path: Path) -> None:
@@ -157,6 +184,18 @@ def test_a_run_that_was_killed_in_its_first_epoch(tmp_path: Path) -> None:
     entry = read_run(write_run(tmp_path, epochs=3))
     assert (entry.status, entry.epochs) == ("broken", 0)
     assert entry.problems == ("weights/state.pt: missing, cannot be resumed",)
+
+
+def test_lost_rows_of_results(tmp_path: Path) -> None:
+    path = write_run(tmp_path, 0.1, 0.2, 0.3)
+    head, *rows = (path / "results.csv").read_text().splitlines(keepends=True)
+    (path / "results.csv").write_text("".join([head, *rows[:2]]))
+    assert read_run(path).problems == (
+        "results.csv: 2 of 3 epochs, and weights/state.pt: missing; the run finished and lost rows, "
+        "or it cannot be resumed",
+    )
+    (path / "results.csv").write_text("".join([head, rows[0], rows[2]]))
+    assert read_run(path).problems == ("results.csv: no rows of 1 epoch (2)",)
 
 
 def test_runs_are_sorted(tmp_path: Path) -> None:

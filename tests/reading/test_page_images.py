@@ -1,11 +1,13 @@
 import sys
+import zlib
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 import pytest
-from pdf_files import encrypted_pdf
+from pdf_files import encrypted_pdf, pdf_of
 from PIL import Image
 
 from class_maps import ConfigError, InputError, MissingExtraError
@@ -217,21 +219,88 @@ def test_a_damaged_page_of_a_pdf_is_refused(tmp_path: Path) -> None:
 def test_the_content_of_form_fields_is_drawn(tmp_path: Path) -> None:
     """A page of 30 x 20 points whose only ink, of 30 x 10, is the appearance of a button."""
     objects = [
-        "<</Type/Catalog/Pages 2 0 R/AcroForm<</Fields[4 0 R]>>>>",
-        "<</Type/Pages/Kids[3 0 R]/Count 1>>",
-        "<</Type/Page/Parent 2 0 R/MediaBox[0 0 30 20]/Annots[4 0 R]>>",
-        "<</Type/Annot/Subtype/Widget/FT/Btn/Ff 65536/T(a)/F 4/Rect[0 0 30 10]/AP<</N 5 0 R>>>>",
-        "<</Type/XObject/Subtype/Form/BBox[0 0 30 10]/Length 23>>stream\n"
-        "0 0 0 rg 0 0 30 10 re f\nendstream",
+        b"<</Type/Catalog/Pages 2 0 R/AcroForm<</Fields[4 0 R]>>>>",
+        b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 30 20]/Annots[4 0 R]>>",
+        b"<</Type/Annot/Subtype/Widget/FT/Btn/Ff 65536/T(a)/F 4/Rect[0 0 30 10]/AP<</N 5 0 R>>>>",
+        b"<</Type/XObject/Subtype/Form/BBox[0 0 30 10]/Length 23>>stream\n"
+        b"0 0 0 rg 0 0 30 10 re f\nendstream",
     ]
-    text, offsets = "%PDF-1.7\n", []
-    for i, content in enumerate(objects):
-        offsets.append(f"{len(text):010} 00000 n \n")
-        text += f"{i + 1} 0 obj\n{content}\nendobj\n"
-    table = f"xref\n0 6\n0000000000 65535 f \n{''.join(offsets)}trailer\n<</Root 1 0 R/Size 6>>\n"
-    (tmp_path / "a.pdf").write_text(f"{text}{table}startxref\n{len(text)}\n%%EOF\n")
+    (tmp_path / "a.pdf").write_bytes(pdf_of(objects))
     [listed] = list_pages([tmp_path / "a.pdf"]).pages
     pixels = read_image(listed, AT_72_DPI)
     assert pixels.shape == (20, 30)
     assert pixels[:9].min() == 255
     assert pixels[11:].max() == 0
+
+
+NOISE = np.random.default_rng(0).integers(0, 255, (40, 60), np.uint8)
+
+
+def encoded(image_format: str) -> bytes:
+    """Return the noise in an image format."""
+    buffer = BytesIO()
+    Image.fromarray(NOISE).save(buffer, image_format)
+    return buffer.getvalue()
+
+
+def scan_in_pdf(data: bytes, encoding: bytes) -> bytes:
+    """Return a PDF file whose page is a form with an image, 60 x 40 px, one point per pixel."""
+    stream = b"/Length %d>>stream\n%s\nendstream"
+    draw, paint = b"60 0 0 40 0 0 cm /I Do", b"/F Do"
+    image = b"/Subtype/Image/Width 60/Height 40/ColorSpace/DeviceGray/BitsPerComponent 8"
+    return pdf_of(
+        [
+            b"<</Type/Catalog/Pages 2 0 R>>",
+            b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+            b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 60 40]/Contents 4 0 R"
+            b"/Resources<</XObject<</F 5 0 R>>>>>>",
+            b"<<" + stream % (len(paint), paint),
+            b"<</Type/XObject/Subtype/Form/BBox[0 0 60 40]/Resources<</XObject<</I 6 0 R>>>>"
+            + stream % (len(draw), draw),
+            b"<</Type/XObject" + image + encoding + stream % (len(data), data),
+        ]
+    )
+
+
+JPEG, FLATE, JPX = b"/Filter/DCTDecode", b"/Filter/FlateDecode", b"/Filter/JPXDecode"
+
+
+@pytest.mark.parametrize(
+    ("data", "encoding"),
+    [
+        (encoded("JPEG"), JPEG),
+        (encoded("JPEG")[:-2] + b"\r\n", JPEG),  # without the marker of the end
+        (encoded("JPEG2000"), JPX),
+        (zlib.compress(NOISE.tobytes()), FLATE),
+        (zlib.compress(NOISE.tobytes())[:-4], FLATE),  # without the checksum
+        (NOISE.tobytes(), b""),
+    ],
+)
+def test_intact_images_in_a_pdf_are_read(data: bytes, encoding: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.pdf").write_bytes(scan_in_pdf(data, encoding))
+    [listed] = list_pages([tmp_path / "a.pdf"]).pages
+    pixels = read_image(listed, AT_72_DPI)
+    assert pixels.shape == NOISE.shape
+    assert np.abs(pixels.astype(int) - NOISE).mean() < 12  # JPEG
+
+
+@pytest.mark.parametrize(
+    ("data", "encoding", "damage"),
+    [
+        (encoded("JPEG"), JPEG, "Corrupt JPEG data: premature end of data segment"),
+        (encoded("JPEG2000"), JPX, "data that cannot be decoded"),
+        (zlib.compress(NOISE.tobytes()), FLATE, "premature end of data"),
+        (NOISE.tobytes()[:600], b"", "premature end of data"),
+    ],
+)
+def test_truncated_images_in_a_pdf_are_refused(
+    data: bytes, encoding: bytes, damage: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a.pdf").write_bytes(scan_in_pdf(data[: len(data) // 2], encoding))
+    [listed] = list_pages([tmp_path / "a.pdf"]).pages
+    with pytest.raises(InputError) as raised:
+        read_image(listed, AT_72_DPI)
+    assert str(raised.value) == (
+        f"{tmp_path}/a.pdf: page 1: contains an image that is damaged or truncated: {damage}"
+    )

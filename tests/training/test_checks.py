@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from class_maps import ConfigError, InputError
 from converters.files.hashes import sha256
@@ -126,6 +127,13 @@ def test_shared_images_are_noted(
         f"{expected.format(data=data)}.png: validation overestimates how well the model generalises"
     ]
     assert notes(config_of(data, tmp_path / "run", validate=False)) == []
+
+
+def test_equal_images_without_symbols_are_not_noted(data: Path, tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        Image.new("L", (96, 96), 255).save(data / f"images/{split}/blank.png")
+        (data / f"labels/{split}/blank.txt").write_text("")
+    assert notes(config_of(data, tmp_path / "run")) == []
 
 
 def test_other_parts_of_shared_pages_are_noted(data: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from ultralytics.data.build import seed_worker
 from ultralytics.data.dataset import YOLODataset
 from ultralytics.utils import RANK, IterableSimpleNamespace
 
+from converters.formats.labelled_files import ImageLabels
 from converters.images import check_unchanged, read_bgr, resize_longer_side
 from training.data.allowed_transforms import (
     FreeImages,
@@ -27,7 +28,6 @@ from training.data.allowed_transforms import (
 )
 from training.data.augmentation import SymbolCounter
 from training.data.device_prefetch import DeviceLoader
-from training.data.label_files import ImageLabels
 from training.data.multi_dataset import MultiDataset, WeightedSampler
 from training.data.sampling import Draw, EpochSampler, seed_draw
 from training.losses.assigner_factory import PairCounter

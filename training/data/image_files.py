@@ -6,13 +6,11 @@ images, and reads only the images themselves.
 """
 
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from ultralytics.utils import NUM_THREADS
-
 from class_maps import InputError
-from converters.images import check_complete
+from converters.files.process_pool import for_files
+from converters.images import size_or_problem
 from eval.html.number_format import counted
 
 SMALLEST_SIDE = 10
@@ -26,8 +24,9 @@ def check_images(files: Iterable[str]) -> None:
         InputError: An image is damaged, truncated, or less than 10 px wide or high. The message
             names the first one by path and gives the number of others.
     """
-    with ThreadPoolExecutor(NUM_THREADS) as pool:
-        problems = [error for error in pool.map(_problem, sorted(files)) if error]
+    paths = [Path(file) for file in sorted(files)]
+    checked = zip(paths, for_files(size_or_problem, paths), strict=True)
+    problems = [error for path, result in checked if (error := _problem(path, result))]
     if not problems:
         return
     first = problems[0]
@@ -36,12 +35,10 @@ def check_images(files: Iterable[str]) -> None:
     raise InputError(f"{first.reason}{others}; replace or remove it", path=first.path)
 
 
-def _problem(file: str) -> InputError | None:
-    path = Path(file)
-    try:
-        width, height = check_complete(path)
-    except InputError as error:
-        return error
+def _problem(path: Path, result: tuple[int, int] | InputError) -> InputError | None:
+    if isinstance(result, InputError):
+        return result
+    width, height = result
     if min(width, height) >= SMALLEST_SIDE:
         return None
     return InputError(

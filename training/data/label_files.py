@@ -3,19 +3,15 @@
 Ultralytics drops every image with an invalid row and every duplicate row, and only logs a message.
 Here an invalid row is an error, and duplicates are removed and counted. Training uses the rows that
 were read here; Ultralytics opens no label files itself.
-
-Shapes: N symbols of an image.
 """
 
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from class_maps import InputError
-from converters.formats.yolo_dataset import LabelledImage, YoloDataset
+from converters.formats.labelled_files import ImageLabels, labelled_files
+from converters.formats.yolo_dataset import YoloDataset
 from converters.formats.yolo_labels import label_path
 from eval.html.number_format import counted
 
@@ -33,19 +29,6 @@ class LabelCounts:
     """Images without symbols."""
     most: int
     """Symbols of the fullest image."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class ImageLabels:
-    """Size of one image and the rows of its label file."""
-
-    height: int
-    """Height in pixels."""
-    width: int
-    """Width in pixels."""
-    rows: NDArray[np.float32]
-    """Label, then centre, width and height as fractions of the image, without duplicates, shape
-    ``(N, 5)``."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -107,15 +90,10 @@ def _read_split(dataset: YoloDataset, split: str) -> SplitLabels:
     digest = hashlib.sha256()
     images: dict[str, ImageLabels] = {}
     duplicates = 0
-    for image in dataset.labelled_images(split):
-        digest.update(image.fingerprint())
-        _check_rows(image)
-        rows = image.rows.astype(np.float32)[image.distinct()]
-        duplicates += len(image.rows) - len(rows)
-        page = image.page
-        images[str(image.path.absolute())] = ImageLabels(
-            height=page.height, width=page.width, rows=rows
-        )
+    for file in labelled_files(dataset, split):
+        digest.update(file.fingerprint)
+        duplicates += file.n_duplicates
+        images[file.path] = file.labels
     n_symbols = [len(labels.rows) for labels in images.values()]
     counts = LabelCounts(
         images=len(n_symbols),
@@ -125,15 +103,3 @@ def _read_split(dataset: YoloDataset, split: str) -> SplitLabels:
         most=max(n_symbols, default=0),
     )
     return SplitLabels(counts=counts, digest=digest.hexdigest(), images=images)
-
-
-def _check_rows(image: LabelledImage) -> None:
-    boxes_xyxy = image.page.boxes_xyxy
-    flat = (boxes_xyxy[:, 2:] <= boxes_xyxy[:, :2]).any(axis=1)
-    if flat.any():
-        raise InputError(
-            f"{counted(int(flat.sum()), 'symbol has', 'symbols have')} a side of 0, the first in "
-            f"line {flat.argmax() + 1} of its "
-            "label file; convert the data set again",
-            path=image.path,
-        )

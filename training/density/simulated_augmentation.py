@@ -32,11 +32,11 @@ from ultralytics.data.augment import (
 from ultralytics.utils import IterableSimpleNamespace
 
 from converters.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
+from converters.formats.labelled_files import ImageLabels
 from converters.page import Page
 from training.config import TrainConfig
 from training.data.augmentation import SymbolCounter
 from training.data.dataset import OmrDataset
-from training.data.label_files import ImageLabels
 from training.data.multi_dataset import MultiDataset
 from training.data.sampling import Draw, EpochSampler
 from training.grouping.statistics import Symbols

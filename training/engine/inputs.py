@@ -12,12 +12,13 @@ from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import InputError
 from converters.files.hashes import short_hashes
+from converters.formats.labelled_files import ImageLabels
 from converters.manifest import read_manifest
 from converters.overlaps import same_box_classes
 from converters.page_hashes import PageHashes, page_hashes
 from reading.page_tiles import PageTiles, page_tiles
 from training.data.class_balance import ClassDraws, class_draws
-from training.data.label_files import ImageLabels, LabelCounts, SplitLabels, read_labels, total
+from training.data.label_files import LabelCounts, SplitLabels, read_labels, total
 from training.data.multi_dataset import MultiDataset, TrainingSource, join
 from training.engine.run_options import RunOptions
 from training.models.checkpoints import Weights, open_weights

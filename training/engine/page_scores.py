@@ -16,12 +16,13 @@ from ultralytics.utils.ops import scale_boxes
 
 from class_maps import ConfigError
 from converters.boxes import cxcywh_to_xyxy
+from converters.formats.labelled_files import ImageLabels
 from converters.page import Page
 from eval.metrics.coco import evaluate
 from reading.page_tiles import PageTiles, merge_tiles
 from settings.run_files import PAGE_MAP, PAGE_MAP50
 from settings.training import Selection
-from training.data.label_files import ImageLabels, SplitLabels
+from training.data.label_files import SplitLabels
 from training.data.multi_dataset import TrainingSource
 from training.engine.inputs import TrainingInputs
 

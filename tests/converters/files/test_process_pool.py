@@ -1,3 +1,4 @@
+import math
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import psutil
 import pytest
 
 from class_maps import OmrError
+from converters.files import process_pool
 from converters.files.process_pool import in_order
 
 
@@ -103,3 +105,20 @@ except KeyboardInterrupt:
         os.killpg(process.pid, signal.SIGINT)
         _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (3, "")
+
+
+@pytest.mark.parametrize("least", [1, 1000])
+def test_chunks_of_files_keep_their_order(least: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process_pool, "LEAST_FILES", least)
+    monkeypatch.setattr(process_pool, "CHUNK", 3)
+    items = [*range(-10, 10)]
+    assert [*process_pool.for_files(abs, items)] == [*map(abs, items)]
+    assert [*process_pool.for_files(abs, [])] == []
+
+
+@pytest.mark.parametrize("least", [1, 1000])
+def test_an_error_in_a_chunk_is_raised(least: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process_pool, "LEAST_FILES", least)
+    monkeypatch.setattr(process_pool, "CHUNK", 2)
+    with pytest.raises(ValueError, match=r"math domain error|expected a nonnegative"):
+        [*process_pool.for_files(math.sqrt, [4.0, 1.0, 9.0, -1.0, 16.0])]

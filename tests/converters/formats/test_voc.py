@@ -161,6 +161,53 @@ def test_splits_are_those_of_the_folders(tmp_path: Path) -> None:
     assert (name, sorted(file.split for file in files)) == ("voc", ["test", "train", "val"])
 
 
+def test_splits_in_lists_of_images(tmp_path: Path) -> None:
+    for name in "abcde":
+        draw(tmp_path / "JPEGImages" / f"{name}.png")
+        write(tmp_path / "Annotations" / f"{name}.xml", thing())
+    lists = tmp_path / "ImageSets" / "Main"
+    lists.mkdir(parents=True)
+    (lists / "train.txt").write_text("a\n\n")
+    (lists / "val.txt").write_text('"b"\r\n')
+    (lists / "trainval.txt").write_text("a\nb\nc\n")
+    (lists / "stem_train.txt").write_text("d  1\nb -1\n")  # symbols of a class, not a split
+    (lists / "test.txt").write_text("e\n")
+    for source in (tmp_path, tmp_path / "Annotations"):
+        files = open_files(source)
+        splits = {file.path.stem: file.split for file in files}
+        assert splits == {"a": "train", "b": "val", "c": "train", "d": "train", "e": "test"}
+        assert files[0].warnings == (
+            f"not in the lists of {lists}, and split by folder, otherwise train: 1 XML file (d.xml)",
+        )
+    assert opened(tmp_path / "Annotations" / "b.xml").split == "val"
+    (lists / "test.txt").write_text("e\na\n")
+    with pytest.raises(InputError) as raised:
+        open_files(tmp_path)
+    assert str(raised.value) == (
+        f"{lists}/train.txt: a is also in the list of test; keep it in one of them"
+    )
+
+
+def attributes(**values: object) -> str:
+    """Write attributes as CVAT does."""
+    pairs = values.items()
+    each = (f"<attribute><name>{k}</name><value>{v}</value></attribute>" for k, v in pairs)
+    return f"<attributes>{''.join(each)}</attributes>"
+
+
+def test_boxes_are_rotated_by_the_angle_in_the_attributes(tmp_path: Path) -> None:
+    draw(tmp_path / "a.png")
+    turned = attributes(pose="o", rotation=90.0, name="x")
+    things = thing((8, 10, 20, 14), "stem", turned), thing(more=attributes(rotation=0.0))
+    file = opened(write(tmp_path / "a.xml", *things, thing(more=attributes(pose=""))))
+    symbols, counts = read(file)
+    np.testing.assert_allclose(symbols, [[1, 12, 6, 16, 18], [0, 1, 2, 5, 6], [0, 1, 2, 5, 6]])
+    assert counts.changed == {("rotated by the angle in its attributes", "stem"): 1}
+    [page] = file.pages(SAME, {"note": 0, "stem": 1}, Tally())
+    assert page.corners is not None
+    assert page.corners[1].tolist() == [[5, 6], [5, 2], [1, 2], [1, 6]]
+
+
 @pytest.mark.parametrize(
     ("things", "changes", "message"),
     [
@@ -170,6 +217,7 @@ def test_splits_are_those_of_the_folders(tmp_path: Path) -> None:
         ([thing((1, "nan", 5, 6))], {}, "line 2, 'note': bndbox/ymin: expected a number, got 'nan'"),
         ([thing((7, 2, 5, 6))], {}, "line 2, 'note': xmin 7 is greater than xmax 5; swap or correct them"),
         ([thing((1, 9, 5, 6))], {}, "line 2, 'note': ymin 9 is greater than ymax 6; swap or correct them"),
+        ([thing(more="<attributes><attribute><name>rotation</name><value>x</value></attribute></attributes>")], {}, "line 2, 'note': attributes/attribute/rotation: expected a number, got 'x'"),
         ([], {"size": ("x", 3)}, "size/width: expected a number, got 'x'"),
         ([], {"size": (-3, 3)}, "size: invalid image size: -3 x 3 px"),
         ([], {"size": (10**7, 3)}, "size: image size of 10000000 x 3 px; expected at most 1,000,000 px per side and 1,073,741,824 px in total"),

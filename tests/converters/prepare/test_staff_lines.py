@@ -78,6 +78,17 @@ def test_other_sizes_are_reported_most_frequent_first() -> None:
     assert sorted(found.others) == pytest.approx([13, 30], rel=0.02)
 
 
+def test_thin_pale_lines_of_small_staves_are_reported() -> None:
+    large, small = music(24, staves=5), cv2.resize(music(24, staves=5), None, fx=0.5, fy=0.5)
+    small = 190 + np.asarray(small, np.uint8) // 255 * 65
+    padding = ((0, 0), (0, large.shape[1] - small.shape[1]))
+    page = np.concatenate([large, np.pad(small, padding, constant_values=255)])
+    found = measure_staff_space(page)
+    assert found is not None
+    assert found.most == pytest.approx(24, rel=0.02)
+    assert found.others == pytest.approx([12], rel=0.02)
+
+
 def text(size: float) -> Grey:
     image = np.full((1600, 1200), 255, np.uint8)
     words = ["".join(RNG.choice([*"etaoinshrdlu"], 6)) for _ in range(4000)]

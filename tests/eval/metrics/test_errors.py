@@ -9,7 +9,7 @@ from converters.page import Page
 from eval.metrics.backends import EvaluatorInput, run
 from eval.metrics.calibration import calibration
 from eval.metrics.coco import evaluator_input
-from eval.metrics.errors import confusion, error_types
+from eval.metrics.errors import class_errors, confusion, error_types
 from eval.metrics.hits import Hits
 from eval.metrics.matching import pair_pages
 from eval.reports.evaluation import Calibration, CalibrationBin, Confusion
@@ -17,7 +17,7 @@ from eval.reports.evaluation import Calibration, CalibrationBin, Confusion
 Box = tuple[float, float, float, float]
 A, B, C = (0.0, 0.0, 10.0, 10.0), (50.0, 0.0, 60.0, 10.0), (0.0, 50.0, 10.0, 60.0)
 NAMES = ("head", "stem", "clef")
-TYPES = ("class", "place", "both", "duplicate", "background", "missed")
+TYPES = ("class", "localisation", "both", "duplicate", "background", "missed")
 
 
 def page(symbols: list[tuple[Box, int]], scores: list[float] | None = None) -> Page:
@@ -66,7 +66,7 @@ HALF = 1 - 51 / 101
         pytest.param(
             [(A, 0), (B, 0)],
             [(A, 0, 0.9), ((50, 0, 60, 4), 0, 0.8)],
-            {"place": (1, HALF)},
+            {"localisation": (1, HALF)},
             id="IoU of .4",
         ),
         pytest.param(
@@ -100,10 +100,74 @@ def test_hand_worked_error_types(
         assert result[name] == pytest.approx(values, abs=1e-12), name
 
 
+@pytest.mark.parametrize(
+    ("truths", "found", "expected"),
+    [
+        pytest.param([], [], (0, 0), id="nothing"),
+        pytest.param([(A, 0)], [], (0, 0), id="missed"),
+        pytest.param([(A, 0)], [(A, 0, 0.9), (C, 0, 0.9)], (0, 0), id="right and beside"),
+        pytest.param([(B, 0)], [((50, 0, 60, 5), 0, 0.9)], (0, 0), id="IoU of .5"),
+        pytest.param([(B, 0)], [((50, 0, 60, 4), 0, 0.9)], (1, 1), id="IoU of .4"),
+        pytest.param([(B, 0)], [((50, 0, 60, 1), 0, 0.9)], (1, 1), id="IoU of .1"),
+        pytest.param([(B, 0)], [((50, 0, 60, 0.9), 0, 0.9)], (0, 0), id="IoU of .09"),
+        pytest.param([(B, 0)], [((50, 0, 60, 4), 0, 0.4)], (0, 0), id="below the threshold"),
+        pytest.param([(B, 0)], [((50, 0, 60, 4), 1, 0.9)], (0, 0), id="another class"),
+        pytest.param(
+            [(B, 0)], [((50, 0, 60, 4), 0, 0.9), ((50, 6, 60, 10), 0, 0.9)], (1, 2), id="two parts"
+        ),
+        pytest.param(
+            [(B, 0)], [(B, 0, 0.9), ((50, 0, 60, 4), 0, 0.8)], (0, 1), id="found by another one"
+        ),
+    ],
+)
+def test_localisation_errors(
+    truths: list[tuple[Box, int]], found: list[tuple[Box, int, float]], expected: tuple[int, int]
+) -> None:
+    first, *others = class_errors(compared(truths, found), np.full(3, 0.5), NAMES)
+    assert (first.n_imprecise_symbols, first.n_imprecise_predictions) == expected
+    assert {astuple(one) for one in others} == {(0, 0, ())}
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        pytest.param([], (), id="nothing"),
+        pytest.param([(A, 0, 0.9)], (), id="right"),
+        pytest.param([(B, 0, 0.9), (B, 0, 0.8)], (("stem", 2),), id="twice on another class"),
+        pytest.param([(B, 0, 0.4)], (), id="below the threshold"),
+        pytest.param([((50, 0, 60, 5), 0, 0.9)], (("stem", 1),), id="IoU of .5"),
+        pytest.param([((50, 0, 60, 4.9), 0, 0.9)], (), id="IoU of .49"),
+        pytest.param([((0, 50, 10, 58), 0, 0.9)], (), id="its own class overlaps as well"),
+        pytest.param(
+            [(B, 0, 0.9), ((0, 60, 10, 70), 0, 0.9)], (("stem", 1), ("clef", 1)), id="two"
+        ),
+    ],
+)
+def test_predictions_on_symbols_of_other_classes(
+    found: list[tuple[Box, int, float]], expected: tuple[tuple[str, int], ...]
+) -> None:
+    truths = [(A, 0), (B, 1), (C, 1), ((0.0, 48.0, 10.0, 53.0), 0), ((0.0, 60.0, 10.0, 70.0), 2)]
+    first, *others = class_errors(compared(truths, found), np.full(3, 0.5), NAMES)
+    assert first.mistaken == expected
+    assert not any(one.mistaken for one in others)
+
+
+def test_localisation_errors_are_those_of_tide() -> None:
+    """At a threshold of 0, all predictions count, as for TIDE."""
+    truths, predictions, _ = crowded_pages(
+        n_pages=3, n_truths=60, n_predictions=90, n_classes=7, seed=4
+    )
+    data = evaluator_input(pair_pages(truths, predictions, 7), 7)
+    counts = class_errors(data, np.zeros(7), "abcdefg")
+    types = errors(data)
+    assert sum(one.n_imprecise_predictions for one in counts) == types["localisation"][0] > 0
+    assert sum(n for one in counts for _, n in one.mistaken) == types["class"][0] > 0
+
+
 # Counts and gains of tidecv 1.0.1 (MIT; `TIDERun`, with `max_dets` beyond the predictions).
 TIDECV = {
     "class": (11, 0.06663339),
-    "place": (38, 0.090153282),
+    "localisation": (38, 0.090153282),
     "both": (2, 9.7617e-05),
     "duplicate": (83, 0.054116506),
     "background": (10, 0.016730744),

@@ -18,7 +18,7 @@ from eval.reports.comparison import (
 )
 from eval.reports.comparison_files import comparison_json, comparison_markdown
 from eval.reports.comparison_page import comparison_page
-from eval.reports.comparison_text import by_chance, by_size, headline
+from eval.reports.comparison_text import by_chance, by_size, headline, signed, signed_limits
 from eval.reports.evaluation import Interval
 
 NONE = Difference(a=None, b=None, difference=None, interval=None, verdict="no difference shown")
@@ -100,9 +100,9 @@ def read(page: str) -> str:
     [
         ([NONE], "No difference shown: nothing can be compared without ground truth"),
         ([NONE, NONE], "No difference shown: nothing can be compared without ground truth"),
-        ([BETTER], "B is better than A"),
-        ([WORSE], "A is better than B"),
-        ([difference(0.5, 0.51)], "No difference shown between A and B"),
+        ([BETTER], "runs/B (B) is better than runs/<a> (A)"),
+        ([WORSE], "runs/<a> (A) is better than runs/B (B)"),
+        ([difference(0.5, 0.51)], "No difference shown between runs/<a> (A) and runs/B (B)"),
         ([BETTER, BETTER, WORSE], "B and C are better than A; D is worse than A"),
         ([BETTER, BETTER, BETTER], "B, C and D are better than A"),
         ([difference(0.5, 0.5, None)] * 2, "No difference shown between A and B or C"),
@@ -110,6 +110,25 @@ def read(page: str) -> str:
 )
 def test_headline(reports: list[Difference], expected: str) -> None:
     assert headline(comparison_of(*[report_of(one, CLASSES) for one in reports])) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (None, "-"),
+        (0.0, "+0.000"),
+        (-0.0, "+0.000"),
+        (1e-16, "+0.000"),
+        (-0.0004, "-0.0004"),
+        (-0.00004, "-4e-05"),
+        (0.0005, "+0.001"),
+        (-0.1184, "-0.118"),
+    ],
+)
+def test_differences_have_a_sign(value: float | None, expected: str) -> None:
+    assert signed(value) == expected
+    if value is not None:
+        assert signed_limits(Interval(low=value, high=value)) == f"{expected} to {expected}"
 
 
 def test_classes_are_sorted_by_what_they_show() -> None:
@@ -125,7 +144,7 @@ def test_classes_are_sorted_by_what_they_show() -> None:
 def test_the_verdict_is_first() -> None:
     text = read(comparison_page(FULL).partition("<main>")[2])
     verdict = (
-        "B is better than A runs/<a> (A, best.pt) compared with runs/B (B, 2 runs): AP50-95 on 12 tiles of ds2, split val Macro AP50-95: A 0.500, B 0.600, "
+        "runs/B (B) is better than runs/<a> (A) runs/<a> (A, best.pt) compared with runs/B (B, 2 runs): AP50-95 on 12 tiles of ds2, split val Macro AP50-95: A 0.500, B 0.600, "
         "difference A - B -0.100, 95% interval -0.120 to -0.080."
     )
     assert text.startswith(verdict)

@@ -69,8 +69,8 @@ def test_the_json_has_the_documented_keys() -> None:
     assert content["voc2007"]["map50"] == 0.611
     assert content["voc2010"]["map50"] == 0.622
     assert content["ultralytics"]["map50"] == 0.633
-    assert content["tide"]["delta_ap"]["place"] == 0.0712
-    assert content["tide"]["count"]["place"] == 900
+    assert content["tide"]["delta_ap"]["localisation"] == 0.0712
+    assert content["tide"]["count"]["localisation"] == 900
     assert content["work_next"]["priorities"][0]["name"] == "stem"
     assert content["work_next"]["rare"] == ("tie (12)",)
 
@@ -82,6 +82,7 @@ def test_classes_of_the_json() -> None:
     assert stem == {"truths": 1800, "predictions": 1800, "ap50": 0.45, "best_threshold": 0.31}
     assert (rows[1]["ap50_low"], rows[1]["ap50_high"]) == pytest.approx((0.4, 0.5))
     assert rows[1]["best_f1"] == pytest.approx(2 * 0.6 * 0.53 / 1.13)
+    assert (rows[1]["imprecise_symbols"], rows[1]["imprecise_predictions"]) == (300, 500)
     absent = {key: value for key, value in rows[4].items() if value is not None}
     assert absent == {"name": "accidentalQuarterToneSharpStein", "truths": 0, "predictions": 7}
 
@@ -132,11 +133,12 @@ def test_markdown_contains_the_figures() -> None:
     assert cells(text, "stem")[:7] == [
         "stem", "1,800", "1,800", "0.450", "0.400 to 0.500", "0.360", "0.315",
     ]  # fmt: skip
-    assert cells(text, "place")[1:3] == ["900", "0.0712"]
+    assert cells(text, "localisation")[1:3] == ["900", "0.0712"]
     assert cells(text, "thin") == ["thin", "0.031", "3,240"]
     assert cells(text, "Bravura") == ["Bravura", "2", "100", "0.500", "0.600"]
     assert cells(text, r"\<p\>0.png")[1:] == ["1,544", "1,158", "386", "3"]
     assert cells(text, "hash") == ["hash", "0123abcd"]
+    assert r"* Note \<1\>." in text
     assert "1. **stem**: found, but the boxes are too imprecise. AP50 0.450; if every" in text
 
 

@@ -158,7 +158,7 @@ def test_scores_are_those_of_the_report() -> None:
         "accidentalQuarterToneSharpStein (7)."
     )
     assert no_ap in classes
-    errors = "place 900 0.0712 right class, box too far off (IoU 0.1 to 0.5) missed 120 0.0210"
+    errors = "localisation 900 0.0712 right class, imprecise box (IoU 0.1 to 0.5) missed 120 0.0210"
     assert errors in section(page, "errors")
     assert "stem beam 31 1.7% beam stem 5 2.1%" in section(page, "confusion")
     assert "thin: ECE 0.031" in section(page, "calibration")
@@ -176,7 +176,18 @@ def test_gains_are_shown_with_the_reason() -> None:
         "macro AP50 +0.092 , instance-weighted +0.214" in words
     )
     assert "Wide interval of the AP50, which more annotated pages would narrow: tie" in words
-    assert "even a narrow interval can be due to chance: tie (12)." in words
+    assert "Fewer than 30 truths, so not ranked above: tie (12)." in words
+
+
+def test_classes_with_few_truths_are_ranked_among_themselves() -> None:
+    row = metrics("a", 3, 0.1)
+    words = section(evaluation_page(report_of([(row, evaluation(row))]), SUBJECT), "work-next")
+    assert "Fewer than 30 truths: a (3)." in words
+
+
+def test_notes_are_shown_beside_the_scores() -> None:
+    words = read(evaluation_page(FULL, SUBJECT))
+    assert words.index("Macro mean of AP50") < words.index("Note <1>.") < words.index("Which class")
 
 
 def test_a_single_page_has_no_intervals() -> None:
@@ -303,3 +314,11 @@ def test_a_page_fits_its_screen(seen: Measurements, name: str) -> None:
     assert measured["overlaps"] == []
     assert measured["words_px"] >= 16
     assert measured["labels_px"] is None or measured["labels_px"] >= 14
+
+
+def test_curves_are_those_of_classes_that_are_found() -> None:
+    rows = [metrics("never", 40, 0.0), metrics("often", 40, 0.9)]
+    page = evaluation_page(report_of([(row, evaluation(row)) for row in rows]), SUBJECT)
+    assert re.findall('<svg id="(plot-curve-[^"]+)', page) == ["plot-curve-mean", "plot-curve-0"]
+    assert "<h3>often: 0.900</h3>" in page
+    assert "<h3>never: 0.000</h3>" not in page

@@ -69,11 +69,44 @@ def test_an_empty_report_has_nothing_to_work_on() -> None:
             one_bad(
                 metrics={"ap50": 0.5, "recall50": 0.95},
                 best=point(0.5, 0.5, 0.9),
-                confused={("clef", "stem"): 12},
+                mistaken=(("clef", 12), ("tie", 30)),
             ),
             "most errors are false alarms",
-            "At its best threshold, 0.50, recall is 0.900 and precision 0.500. Some false alarms "
-            "are symbols of other classes: clef (12).",
+            "At its best threshold, 0.50, recall is 0.900 and precision 0.500. 42 of 90 false "
+            "predictions are on symbols of other classes: tie (30), clef (12).",
+        ),
+        (
+            one_bad(
+                metrics={"ap50": 0.5, "recall50": 0.95},
+                best=point(0.5, 0.5, 0.9),
+                mistaken=(("clef", 50),),
+            ),
+            "most errors are false predictions on symbols of other classes",
+            "At its best threshold, 0.50, recall is 0.900 and precision 0.500. 50 of 90 false "
+            "predictions are on symbols of other classes: clef (50).",
+        ),
+        (  # .8 false predictions and .3 misses per symbol, which are mostly the same boxes
+            one_bad(
+                metrics={"ap50": 0.7, "recall50": 0.76},
+                best=point(0.3, 70 / 150, 0.7),
+                centre_recall=0.98,
+                imprecise=(25, 45),
+            ),
+            "found, but the boxes are too imprecise",
+            "A prediction meets the centre of 98% of the symbols, but only 76% have one with an "
+            "IoU of at least 0.5. At its best threshold, 0.30, recall is 0.700 and precision "
+            "0.467. Imprecise boxes, with an IoU of 0.1 to 0.5, account for 45 of 80 false "
+            "predictions and 25 of 30 missed symbols.",
+        ),
+        (  # imprecise boxes, but more false alarms
+            one_bad(
+                metrics={"ap50": 0.7, "recall50": 0.9},
+                best=point(0.3, 0.5, 0.9),
+                imprecise=(0, 20),
+            ),
+            "most errors are false alarms",
+            "At its best threshold, 0.30, recall is 0.900 and precision 0.500. Imprecise boxes, "
+            "with an IoU of 0.1 to 0.5, account for 20 of 90 false predictions.",
         ),
         (
             one_bad(metrics={"ap50": 0.97, "recall50": 0.985}, best=point(0.5, 0.99, 0.985)),
@@ -82,9 +115,9 @@ def test_an_empty_report_has_nothing_to_work_on() -> None:
             "recall is 0.985: a lower threshold hardly helps.",
         ),
         (
-            one_bad(metrics={"ap50": 0.97, "recall50": 0.995}, best=point(0.5, 0.982, 0.994)),
+            one_bad(metrics={"ap50": 0.97, "recall50": 0.995}, best=point(0.002, 0.982, 0.994)),
             "most errors are false alarms",
-            "At its best threshold, 0.50, recall is 0.994 and precision 0.982.",
+            "At its best threshold, 0.002, recall is 0.994 and precision 0.982.",
         ),
         (
             one_bad(metrics={"ap50": 0.0, "n_predictions": 0}),
@@ -188,12 +221,12 @@ def test_a_class_with_hardly_any_errors_needs_no_work_at_low_overlap() -> None:
 def test_the_costliest_error_is_named() -> None:
     errors = (
         ErrorType(name="class", count=9, delta_ap=0.01),
-        ErrorType(name="place", count=5, delta_ap=0.0712),
+        ErrorType(name="localisation", count=5, delta_ap=0.0712),
     )
     work = work_next(report_of([GOOD], errors=errors))
     assert work.notes == (
-        "Over all classes, boxes that are too far off cost most: without them, the macro AP50 would "
-        "be 0.071 higher.",
+        "Over all classes, imprecise boxes cost most: without them, the macro AP50 would be 0.071 "
+        "higher.",
     )
 
 

@@ -127,3 +127,13 @@ def test_an_input_size_that_the_network_does_not_support(
     weights = predictor.open_weights(tmp_path / "best.pt", trust=False)
     with pytest.raises(ConfigError, match="--imgsz 100: expected a multiple of 32"):
         tile_network(weights, options)
+
+
+def test_weights_of_a_run_are_named_with_its_folder(predictor: Predictor, tmp_path: Path) -> None:
+    data = write_data(tmp_path)
+    assert score(data).protocol.weights.name == "best.pt"
+    file = tmp_path / "run/weights/best.pt"
+    file.parent.mkdir(parents=True)
+    file.write_text("weights")
+    result = score_model(file, data, device="cpu")
+    assert result.protocol.weights.name == "run/weights/best.pt"

@@ -10,17 +10,18 @@ import numpy as np
 import pytest
 from tiled_data import write_data
 
-from class_maps import ConfigError, OmrError
+from class_maps import ConfigError, InputError, OmrError
 from converters.formats.coco import CocoFileWriter
 from converters.formats.yolo import label_lines
 from converters.page import Page
 from omr.scoring.evaluation_set import EvaluationSet, Unit, read_evaluation_set
-from omr.scoring.foreign_predictions import TRUNCATED
+from omr.scoring.foreign_predictions import EQUAL, TRUNCATED
 from omr.scoring.predicted_images import ImageNames
 from omr.scoring.result import ScoringResult
 from omr.scoring.score import score_predictions
 
 LOW = 0.001
+FEW = "intervals from 2 pages are unreliable; score at least 10"
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +175,20 @@ def test_names_of_files_come_before_ids(data: Path, tmp_path: Path) -> None:
     check_perfect(score_predictions(source, data), "page")
 
 
+def test_names_of_files_without_ids(data: Path, tmp_path: Path) -> None:
+    pages, names = predictions_of(data, "tile")
+    source = write_results(tmp_path / "r.json", pages)
+    rows = json.loads(source.read_text())
+    named = [{"file_name": f"{row.pop('image_id')}.png"} | row for row in rows]
+    source.write_text(json.dumps(named))
+    check_perfect(score_predictions(source, data), "page")
+    turned = [replace(page, labels=len(names) - 1 - page.labels) for page in pages]
+    ids = write_coco(tmp_path / "ids.json", [without_scores(page) for page in turned], names[::-1])
+    others = [row | {"category_id": len(names) + 1 - row["category_id"]} for row in named]
+    source.write_text(json.dumps(others))
+    check_perfect(score_predictions(source, data, annotations=ids), "page")
+
+
 def test_pages_before_they_were_scaled(tmp_path: Path) -> None:
     """Predictions for the original page are scaled as its tiles were."""
     data = write_data(tmp_path)
@@ -205,27 +220,54 @@ def test_classes_are_matched_by_name(whole: Path, tmp_path: Path) -> None:
     check_perfect(result, "page")
     assert result.ignored_classes == ("dog",)
     folder = write_yolo(tmp_path / "yolo", turned)
-    (folder / "classes.txt").write_text("".join(f"{names[i]}\n" for i in order))
-    check_perfect(score_predictions(folder, whole), "page")
+    lines = [names[i] for i in order]
+    for text in ("\n".join(lines), "\r\n".join([*lines, "", ""])):
+        (folder / "classes.txt").write_bytes(text.encode())
+        check_perfect(score_predictions(folder, whole), "page")
+    (folder / "classes.txt").write_text("\n".join([lines[0], "", *lines[1:]]))
+    with pytest.raises(InputError) as raised:
+        score_predictions(folder, whole)
+    assert str(raised.value) == f"{folder}/classes.txt: line 2: missing class name"
 
 
 def test_a_confidence_threshold_is_reported(whole: Path, tmp_path: Path) -> None:
     pages, names = predictions_of(whole, "page")
     cut = [page.only(np.array(scores_of(page)) > LOW) for page in pages]
     result = score_predictions(write_coco(tmp_path / "p.json", cut, names), whole)
-    assert result.remarks == (TRUNCATED,)
+    assert result.remarks == (TRUNCATED, FEW)
     settings = result.protocol.settings
     assert (settings.is_truncated, settings.lowest_score, settings.conf) == (True, 0.8, None)
     full = score_predictions(write_coco(tmp_path / "p.json", pages, names), whole)
-    assert full.remarks == ()
+    assert full.remarks == (FEW,)
     assert full.protocol.hash != result.protocol.hash
+
+
+@pytest.mark.parametrize("score", [1.0, 0.001])
+def test_equal_scores_are_reported(score: float, whole: Path, tmp_path: Path) -> None:
+    pages, _ = predictions_of(whole, "page")
+    source = write_results(tmp_path / "r.json", pages, score=score)
+    assert score_predictions(source, whole).remarks == (EQUAL.format(score=score), FEW)
+    single = [pages[0].only(slice(1)), pages[1].only(slice(0))]
+    source = write_results(tmp_path / "r.json", single, score=score)
+    assert EQUAL.format(score=score) not in score_predictions(source, whole).remarks
+
+
+def test_notes_are_part_of_the_report(whole: Path, tmp_path: Path) -> None:
+    pages, _ = predictions_of(whole, "page")
+    source = write_results(tmp_path / "r.json", pages)
+    score_predictions(source, whole, out=tmp_path / "out")
+    text = (tmp_path / "out/report.md").read_text("utf-8")
+    assert (
+        "* Intervals from 2 pages are unreliable; score at least 10.\n* Unknown whether the model was "
+        "trained on these pages: predictions do not record training images."
+    ) in text
 
 
 def test_images_without_predictions_are_reported(whole: Path, tmp_path: Path) -> None:
     pages, names = predictions_of(whole, "page")
     result = score_predictions(write_results(tmp_path / "r.json", pages[1:]), whole)
     missing = f"no predictions for 1 of 2 pages: {pages[0].image}"
-    assert result.remarks == (f"{missing}; all of their symbols count as missed",)
+    assert result.remarks == (f"{missing}; all of their symbols count as missed", FEW)
     assert result.report.macro.recall50 == 0.5
     source = write_coco(tmp_path / "p.json", pages[1:], names)
     with pytest.raises(ConfigError) as raised:
@@ -244,6 +286,7 @@ BAD_RESULTS: dict[str, tuple[Callable[[Rows], object], str]] = {
     "three numbers": (lambda rows: [rows[0] | {"bbox": [1, 2, 3]}], "[0].bbox: expected 4 numbers"),
     "negative side": (lambda rows: [rows[0] | {"bbox": [9, 9, -1, 3]}], "[0]: box with a negative side"),
     "label": (lambda rows: [rows[0] | {"category_id": 0}], "category_id: expected a label + 1, from 1 to 42, got 1 category id (0); give the annotation file of its ids with --annotations"),
+    "no image": (lambda rows: [rows[0], {k: v for k, v in rows[1].items() if k != "image_id"}], "[1]: missing image_id; expected an image_id or a file_name"),
     "other image": (lambda rows: [rows[0] | {"image_id": 17}], "not in the split val: 17; give the annotation file of its ids with --annotations"),
     "other split": (lambda rows: [rows[0] | {"image_id": "lg-1-aug-gonville--page-1"}], "not in the split val: lg-1-aug-gonville--page-1; these are images of train, use --split train"),
     "folder of another split": (lambda rows: [rows[0] | {"image_id": "train/lg-2-aug-gonville--page-1.png"}], "not in the split val: train/lg-2-aug-gonville--page-1.png; give the annotation file of its ids with --annotations"),
@@ -269,6 +312,13 @@ def test_ids_that_the_annotation_file_lacks(data: Path, tmp_path: Path) -> None:
     with pytest.raises(OmrError) as raised:
         score_predictions(source, data, annotations=ids)
     assert str(raised.value) == f"{source}: image_id: not in {ids}: 1 image id (99)"
+    rows = json.loads(source.read_text())
+    source.write_text(
+        json.dumps([row | {"file_name": "b.png"} for row in rows if row.pop("image_id")])
+    )
+    with pytest.raises(OmrError) as raised:
+        score_predictions(source, data, annotations=ids)
+    assert str(raised.value) == f"{source}: file_name: not in {ids}: 1 file name (b.png)"
     source = write_results(tmp_path / "r.json", pages, image_id=1, category_id=900)
     with pytest.raises(OmrError) as raised:
         score_predictions(source, data)

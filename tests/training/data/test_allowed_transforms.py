@@ -16,6 +16,7 @@ from torch import Tensor
 from ultralytics.utils import DEFAULT_CFG, IterableSimpleNamespace
 
 from class_maps import ConfigError
+from converters.formats.labelled_files import ImageLabels
 from training.config import TrainConfig
 from training.data.allowed_transforms import (
     MUSIC_DEGREES,
@@ -27,7 +28,6 @@ from training.data.allowed_transforms import (
 )
 from training.data.augmentation import SymbolCounter
 from training.data.dataset import OmrDataset
-from training.data.label_files import ImageLabels
 from training.data.multi_dataset import DatasetOptions, MultiDataset, join
 from training.trainer import train
 

@@ -169,7 +169,7 @@ def test_a_model_learns_a_drawing_by_heart(draw: Callable[..., Path], tmp_path: 
 def test_errors(trained: TrainResult, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_text("no image")
     for name, problem in (
-        ("a.png", "is not an image in a supported format"),
+        ("a.png", "is damaged or not an image in a supported format"),
         ("gone.png", "no such image"),
     ):
         with pytest.raises(InputError, match=f"{name}: {problem}"):

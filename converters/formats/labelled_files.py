@@ -1,0 +1,77 @@
+"""Label files of a YOLO data set, read in parallel, for trainings on many small images.
+
+Shapes: N symbols of an image.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from class_maps import InputError
+from converters.files.process_pool import for_files
+from converters.formats.yolo_dataset import LabelledImage, YoloDataset, labelled_image
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class ImageLabels:
+    """Size of one image and the rows of its label file."""
+
+    height: int
+    """Height in pixels."""
+    width: int
+    """Width in pixels."""
+    rows: NDArray[np.float32]
+    """Label, then centre, width and height as fractions of the image, without duplicates, shape
+    ``(N, 5)``."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class LabelledFile:
+    """One image with its labels, and what is counted and hashed."""
+
+    path: str
+    """Absolute path of the image."""
+    labels: ImageLabels
+    n_duplicates: int
+    """Rows that repeat an earlier row."""
+    fingerprint: bytes
+    """The image's name and size in bytes, and the content of its label file."""
+
+
+def labelled_files(dataset: YoloDataset, split: str) -> Iterator[LabelledFile]:
+    """Yield the images of a split with their labels, sorted by name.
+
+    Raises:
+        InputError: A label file is malformed, a symbol has a side of 0, or an image is damaged.
+    """
+    read = partial(_read, folder=dataset.splits[split], n_names=len(dataset.names))
+    return for_files(read, dataset.image_paths(split))
+
+
+def _read(path: Path, *, folder: Path, n_names: int) -> LabelledFile:
+    image = labelled_image(path, folder, n_names)
+    _check_sides(image)
+    rows = image.rows.astype(np.float32)[image.distinct()]
+    return LabelledFile(
+        path=str(path.absolute()),
+        labels=ImageLabels(height=image.page.height, width=image.page.width, rows=rows),
+        n_duplicates=len(image.rows) - len(rows),
+        fingerprint=image.fingerprint(),
+    )
+
+
+def _check_sides(image: LabelledImage) -> None:
+    boxes_xyxy = image.page.boxes_xyxy
+    flat = (boxes_xyxy[:, 2:] <= boxes_xyxy[:, :2]).any(axis=1)
+    if flat.any():
+        n_flat = int(flat.sum())
+        symbols = "1 symbol has" if n_flat == 1 else f"{n_flat:,} symbols have"
+        raise InputError(
+            f"{symbols} a side of 0, the first in line {flat.argmax() + 1} of its label file; "
+            "convert the data set again",
+            path=image.path,
+        )

@@ -1,0 +1,112 @@
+"""Contact sheets of a data set for ``omr sheet``."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from class_maps import InputError
+from converters.files.atomic_folder import MANIFEST, atomic_folder
+from converters.formats.yolo_dataset import open_dataset
+from converters.versions import TOOLKIT, installed_versions
+from eval.lint.config_file import read_config
+from eval.lint.findings import Finding
+from eval.lint.pages import LintPage, lint_pages, splits_of
+from eval.lint.rules import lint
+from eval.sheets.crops import cut_crops
+from eval.sheets.selection import Selector
+from eval.sheets.sheets import INDEX, write_sheets
+
+Track: TypeAlias = Callable[[Iterable[Any], str, int], Iterable[Any]]
+"""Function that shows progress: items, description and number of items to the same items."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SheetOptions:
+    """What contact sheets show."""
+
+    n_random: int = 16
+    """Random symbols per class and source."""
+    lint: bool = True
+    """Whether the labels are checked, and the examples of the findings shown."""
+    config: Path | None = None
+    """TOML file with levels and thresholds of the checks."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SheetsResult:
+    """What was written."""
+
+    n_sheets: int
+    n_crops: int
+    n_symbols: int
+    """Symbols of the data set."""
+    n_findings: int
+    """Findings of the checks; 0 if they were not made."""
+    warnings: tuple[str, ...]
+    index: str = INDEX
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the counts, with the keys ``sheets``, ``crops``, ``symbols`` and ``findings``."""
+        counts = asdict(self)
+        return {name.removeprefix("n_"): value for name, value in counts.items()}
+
+
+def _untracked(items: Iterable[Any], _text: str, _n: int) -> Iterable[Any]:
+    return items
+
+
+def draw_sheets(
+    data: Path,
+    out: Path,
+    options: SheetOptions,
+    *,
+    force: bool = False,
+    track: Track = _untracked,
+) -> SheetsResult:
+    """Draw contact sheets of a data set.
+
+    Args:
+        data: Data set in YOLO format.
+        out: Folder to create.
+        options: What to show.
+        force: Whether to replace ``out`` if omr wrote all files in it.
+        track: Progress display.
+
+    Raises:
+        ConfigError: ``out`` exists, or is the data set.
+        InputError: The data set or the configuration is malformed, or no image has a label.
+    """
+    dataset = open_dataset(data)
+    settings = read_config(options.config) if options.config else None
+    with atomic_folder(out, force=force, inputs=(data,)) as folder:
+        selector = Selector(dataset.names, options.n_random)
+        n_images = sum(len(dataset.image_paths(split)) for split in splits_of(dataset))
+
+        def watched() -> Iterator[LintPage]:
+            for page in track(lint_pages(dataset), "Reading labels", n_images):
+                selector.add(page)
+                yield page
+
+        findings: list[Finding] = []
+        if options.lint:
+            findings = [*lint(watched(), dataset.names, settings).findings]
+        else:
+            for _ in watched():
+                pass
+        if not selector.counts:
+            raise InputError(f"none of the {n_images:,} images has a label", path=data)
+        symbols = selector.chosen(findings)
+        crops = track(cut_crops(symbols), "Drawing symbols", len(symbols))
+        sheets = write_sheets(crops, selector.counts, folder, title=dataset.root.resolve().name)
+        result = SheetsResult(
+            n_sheets=len(sheets),
+            n_crops=len(symbols),
+            n_symbols=selector.counts.total(),
+            n_findings=len(findings),
+            warnings=tuple(dataset.warnings),
+        )
+        content = {"versions": installed_versions(TOOLKIT, "numpy"), **result.to_json()}
+        (folder / MANIFEST).write_text(f"{json.dumps(content, indent=1)}\n", encoding="utf-8")
+    return result

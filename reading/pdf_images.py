@@ -1,0 +1,80 @@
+"""Damaged images in PDF files, which PDFium draws in part, or not at all, without an error."""
+
+import math
+import zlib
+from contextlib import suppress
+from typing import Any
+
+import cv2
+
+from converters.decoding import decode
+
+_JPEG = "DCTDecode"
+_JPEG_END = b"\xff\xd9"
+"""End-of-image marker, which some programs omit."""
+_UNREADABLE = frozenset({"JPXDecode", "JBIG2Decode"})
+"""Filters whose damaged data PDFium does not decode at all."""
+_FLATE = "FlateDecode"
+
+
+def image_damage(page: Any) -> str:  # noqa: ANN401
+    """Describe the first damaged image on a page of a PDF file.
+
+    Args:
+        page: Page, a ``PdfPage`` of the untyped pypdfium2.
+
+    Returns:
+        Damage; empty if all images are intact, as far as their data show.
+    """
+    from pypdfium2 import PdfiumError
+    from pypdfium2.raw import FPDF_PAGEOBJ_IMAGE
+
+    with suppress(PdfiumError):  # a page whose content cannot be listed
+        for image in page.get_objects(filter=[FPDF_PAGEOBJ_IMAGE]):
+            if damage := _damage(image):
+                return damage
+    return ""
+
+
+def _damage(image: Any) -> str:  # noqa: ANN401
+    """Describe the damage of an image, a ``PdfImage``; empty if it is intact."""
+    filters = image.get_filters()
+    encoding = filters[-1] if filters else ""
+    if encoding == _JPEG:
+        return _jpeg_damage(bytes(image.get_data(decode_simple=True)))
+    if encoding in _UNREADABLE:
+        return "" if _is_drawable(image) else "data that cannot be decoded"
+    size = image.get_metadata()
+    data = bytes(image.get_data(decode_simple=True))
+    is_plain = all(name == _FLATE for name in filters)
+    is_short = is_plain and len(data) < math.ceil(size.width / 8) * size.height  # 1 bit per pixel
+    is_cut = filters == [_FLATE] and _is_cut(bytes(image.get_data()), data, size.height)
+    return "premature end of data" if is_cut or is_short else ""
+
+
+def _jpeg_damage(data: bytes) -> str:
+    if not data.rstrip().endswith(_JPEG_END):
+        data += _JPEG_END
+    _, damage = decode(data, cv2.IMREAD_REDUCED_GRAYSCALE_8)
+    return damage
+
+
+def _is_drawable(image: Any) -> bool:  # noqa: ANN401
+    from pypdfium2 import PdfiumError
+
+    try:
+        image.get_bitmap()
+    except PdfiumError:
+        return False
+    return True
+
+
+def _is_cut(compressed: bytes, data: bytes, height: int) -> bool:
+    """Check whether compressed samples end early.
+
+    The checksum at the end is missing in files of some programs; then, the rows are complete.
+    """
+    decompressor = zlib.decompressobj()
+    with suppress(zlib.error):  # damaged data end early as well
+        decompressor.decompress(compressed)
+    return not decompressor.eof and len(data) % height > 0

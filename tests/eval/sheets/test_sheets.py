@@ -1,0 +1,58 @@
+"""Tests of the arrangement of crops and of the index."""
+
+from collections import Counter
+from itertools import combinations
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from converters import images
+from eval.sheets.crops import Crop
+from eval.sheets.selection import ChosenSymbol
+from eval.sheets.sheets import GAP, WIDTH, arranged, write_sheets
+
+
+def crop(
+    width: int, height: int, *, name: str = "head", reason: str = "random", image: str = "a.png"
+) -> Crop:
+    symbol = ChosenSymbol(
+        class_name=name, source="", split="train", image=PurePosixPath(image), path=Path(image),
+        staff_space=10, box_xyxy=(1.0, 2.0, 3.0, 4.0), reason=reason,
+    )  # fmt: skip
+    pixels = np.full((height, width, 3), len(image) * 10, np.uint8)
+    return Crop(symbol=symbol, pixels=pixels, is_reduced=False)
+
+
+@given(st.lists(st.tuples(st.integers(1, 400), st.integers(1, 400)), max_size=30))
+def test_crops_do_not_overlap_and_fit(sizes: list[tuple[int, int]]) -> None:
+    placed = arranged([crop(*size) for size in sizes])
+    assert len(placed) == len(sizes)
+    assert all(one.x + one.width <= WIDTH for one in placed)
+    for a, b in combinations(placed, 2):
+        apart_x = a.x + a.width + GAP <= b.x or b.x + b.width + GAP <= a.x
+        apart_y = a.y + a.height + GAP <= b.y or b.y + b.height + GAP <= a.y
+        assert apart_x or apart_y
+
+
+def test_sheets_and_index(tmp_path: Path) -> None:
+    crops = [
+        crop(30, 20),
+        crop(20, 40, reason="smallest", image="bb.png"),
+        crop(25, 25, reason="too-small", image="ccc.png"),
+        crop(10, 10, name="a/b <c>"),
+    ]
+    counts = Counter({("head", ""): 1234, ("a/b <c>", ""): 1, ("unseen", ""): 0})
+    first, second = write_sheets(crops, counts, tmp_path, title="set & more")
+    assert (first.class_name, second.class_name) == ("a/b <c>", "head")
+    assert [one.crop.symbol.reason for one in second.crops] == ["too-small", "smallest", "random"]
+    picture = images.read(tmp_path / second.file)
+    assert picture.shape == (40, 25 + GAP + 20 + GAP + 30)  # grey
+    assert picture[0, 0] == 70  # ccc.png is first
+    text = (tmp_path / "index.html").read_text("utf-8")
+    assert "Contact sheets of set &amp; more" in text
+    assert "a/b &lt;c&gt;" in text
+    assert "1,234" in text
+    assert text.count("<figure") == 4
+    assert "train/bb.png [1 2 3 4]" in text

@@ -15,13 +15,14 @@ from ultralytics.utils import LOGGER
 
 from class_maps import InputError, short_list
 from converters.boxes import cxcywh_to_xyxy
+from converters.formats.labelled_files import ImageLabels
 from converters.manifest import read_manifest
 from converters.page import Page
 from eval.html.number_format import counted
 from eval.lint.findings import Finding
 from eval.lint.pages import LintPage, RecordedPages, splits_of
 from eval.lint.rules import lint, training_settings
-from training.data.label_files import ImageLabels, SplitLabels
+from training.data.label_files import SplitLabels
 from training.data.multi_dataset import TrainingSource
 from training.engine.inputs import TrainingInputs
 

@@ -250,6 +250,19 @@ def test_boxes_cut_by_a_tile_are_no_bug(clean: list[LintPage], names: Sequence[s
     ]
 
 
+@pytest.mark.parametrize("largest", [0.3, 0.6, 0.9])
+def test_large_objects_are_no_corners(
+    largest: float, clean: list[LintPage], names: Sequence[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    sides = rng.uniform(0.02, largest, (2000, 2))
+    centres = sides / 2 + rng.random((2000, 2)) * (1 - sides)
+    labels = rng.integers(0, len(names), 2000)
+    rows = np.column_stack((labels, centres, sides)).astype(np.float64)
+    findings = lint([with_rows(clean[0], rows)], names, only("corners-as-sizes")).findings
+    assert findings == []
+
+
 def test_rules_that_are_off_are_not_checked(clean: list[LintPage], names: Sequence[str]) -> None:
     settings = {rule: RuleSettings(level="off", thresholds={}) for rule in default_settings()}
     pages = planted(clean, names, bugs.identity, 0.5, adds=True)

@@ -1,6 +1,5 @@
 """Findings of ``omr lint`` on the terminal."""
 
-from collections.abc import Iterable
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ from eval.html.number_format import counted, share
 from omr.console import note, paragraph, say, table
 
 if TYPE_CHECKING:
-    from eval.lint.findings import Example, Finding, LintReport
+    from eval.lint.findings import Finding, LintReport
 
 MOST_NAMES = 6
 """Maximum number of class names in a cell."""
@@ -59,14 +58,6 @@ def _row(finding: "Finding", *, has_sources: bool) -> tuple[object, ...]:
         *([occurrence.source or "-"] if has_sources else []),
         occurrence.count,
         share(occurrence.share),
-        _example(occurrence.examples),
+        occurrence.examples[0].text if occurrence.examples else "-",  # the others are in the JSON
         occurrence.detail or "-",
     )
-
-
-def _example(examples: Iterable["Example"]) -> str:
-    """Describe the first example; the others are in the JSON."""
-    for example in examples:
-        box = " ".join(f"{side:.0f}" for side in example.box_xyxy or ())
-        return f"{example.split}/{example.page}" + (f" [{box}]" if box else "")
-    return "-"

@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from converters.files.atomic_files import output_files
 from converters.formats.yolo_dataset import open_dataset
 from eval.lint import symbol_shapes, symbol_sizes
-from eval.lint.ink import integral
 from eval.lint.pages import lint_pages
 
 QUANTILES = (0.001, 0.5, 0.999)
@@ -59,7 +58,7 @@ def _features(folder: Path) -> dict[str, NDArray[np.float64]]:
     symbols = defaultdict(list)
     for page in lint_pages(dataset):
         if page.ink and page.staff_space:
-            ink, boxes = integral(page.ink.without_lines), page.page.boxes_xyxy
+            ink, boxes = page.ink.sums, page.page.boxes_xyxy
             described = symbol_shapes.features(ink, boxes, page.staff_space)
             for label in np.unique(page.page.labels).tolist():
                 symbols[dataset.names[label]].append(described[page.page.labels == label])

@@ -77,6 +77,11 @@ class TrainingSettings:
         True,
         help="Validate after every epoch; without validation, best.pt is identical to last.pt.",
     )
+    lint: bool = setting(
+        True,
+        help="Check the boxes with the error rules of `omr lint` that need no pixels, and refuse "
+        "to train on errors.",
+    )
     select: Selection = setting(
         "auto",
         help="Validation score that selects the epoch of best.pt: page (tiles merged into pages), "

@@ -21,6 +21,7 @@ from training.engine.run_options import RunOptions
 from training.engine.tensorboard import check_tensorboard
 from training.heads.distance_bins import strides_below_zero
 from training.heads.grouped import GroupedDetect
+from training.label_checks import check_labels
 from training.losses.loss_options import UNUSED
 from training.models.description import activation_kept
 from training.models.meta_tensors import MetaTensors
@@ -57,8 +58,8 @@ def check_inputs(config: TrainConfig, options: RunOptions, inputs: TrainingInput
     Raises:
         ConfigError: Music would be mirrored; class groups, frozen layers, the input size or the
             last batch do not match the model or the data.
-        InputError: The weights belong to another model, an image cannot be used for training, or
-            validation would have no symbols.
+        InputError: The weights belong to another model, an image cannot be used for training,
+            labels have errors, or validation would have no symbols.
     """
     options.transforms.check(inputs.data)
     _check_validation(config, inputs)
@@ -72,6 +73,8 @@ def check_inputs(config: TrainConfig, options: RunOptions, inputs: TrainingInput
     _check_last_batch(config, inputs.counts["train"].images)
     if is_first():
         check_images(inputs.image_labels("train") | inputs.image_labels("val"))
+        if config.lint and not config.resume:
+            check_labels(inputs, _separate_groups(options.heads, inputs))
 
 
 def notes_of(
@@ -118,15 +121,20 @@ def notes_of(
     return notes
 
 
+def _separate_groups(heads: HeadConfig | None, inputs: TrainingInputs) -> dict[str, str]:
+    """Return the group of each class if every group has a box branch of its own, or nothing."""
+    if heads is None and inputs.model is not None:
+        heads = getattr(inputs.model.model[-1], "config", None)
+    groups = heads.groups if heads and heads.box == "separate" else ()
+    return {name: group.name for group in groups for name in group.classes}
+
+
 def _notes_of_same_boxes(heads: HeadConfig | None, inputs: TrainingInputs) -> list[str]:
     """Return a note if a head has two classes whose symbols have the same box.
 
     An anchor point can be assigned to one symbol only, or to one of each separate box branch.
     """
-    if heads is None and inputs.model is not None:
-        heads = getattr(inputs.model.model[-1], "config", None)
-    groups = heads.groups if heads and heads.box == "separate" else ()
-    group_of = {name: group.name for group in groups for name in group.classes}
+    group_of = _separate_groups(heads, inputs)
     pairs = [
         (f"{a} + {b} ({n})", n)
         for (a, b), n in inputs.same_box_classes().most_common()

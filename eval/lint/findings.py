@@ -22,6 +22,12 @@ class Example:
     box_xyxy: tuple[float, float, float, float] | None = None
     """Box in pixels; None if the finding is about the whole image."""
 
+    @property
+    def text(self) -> str:
+        """The example as ``split/page [x_min y_min x_max y_max]``."""
+        box = " ".join(f"{side:.0f}" for side in self.box_xyxy or ())
+        return f"{self.split}/{self.page}" + (f" [{box}]" if box else "")
+
     def to_json(self) -> dict[str, Any]:
         """Return the example with the keys ``split``, ``page`` and ``box_xyxy``."""
         box = [round(side, 2) for side in self.box_xyxy] if self.box_xyxy else None

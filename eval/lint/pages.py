@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from converters import images
 from converters.files.hashes import SHORT_BYTES, short_hash
-from converters.formats.yolo_dataset import LabelledImage, YoloDataset
+from converters.formats.yolo_dataset import YoloDataset
 from converters.images import Pixels
 from converters.manifest import Manifest, TiledPage, read_manifest
 from converters.page import Page
@@ -46,6 +46,8 @@ class LintPage:
     """Staff space in pixels according to the manifest; None if it is not recorded."""
     recorded_hash: str
     """Hash of the page that the image shows, according to the manifest; empty if unknown."""
+    may_be_read: bool = True
+    """Whether checks may open the image."""
 
     @cached_property
     def pixels(self) -> Pixels:
@@ -55,7 +57,7 @@ class LintPage:
     @cached_property
     def staff_space(self) -> float | None:
         """Staff space in pixels, recorded or measured in the image; None without staves."""
-        if self.recorded_space is not None:
+        if self.recorded_space is not None or not self.may_be_read:
             return self.recorded_space
         spaces = measure_staff_space(self.pixels)
         return spaces.most if spaces else None
@@ -66,20 +68,29 @@ class LintPage:
         space = self.staff_space
         return None if space is None else find_ink(self.pixels, space)
 
-    @property
+    @cached_property
+    def distinct(self) -> NDArray[np.intp]:
+        """Indices of the first of equal rows, in the order of the rows."""
+        columns = self.rows.astype(np.float32).T  # (5, N)
+        order = np.lexsort(columns)  # stable; np.unique with an axis takes several times as long
+        is_first = np.ones(len(order), bool)
+        is_first[1:] = (columns[:, order[1:]] != columns[:, order[:-1]]).any(axis=0)
+        return np.sort(order[is_first])
+
+    @cached_property
     def sides(self) -> NDArray[np.float64]:
         """Width and height of the boxes in pixels, shape ``(N, 2)``."""
         boxes = self.page.boxes_xyxy
         return np.asarray(boxes[:, 2:] - boxes[:, :2])
 
-    @property
+    @cached_property
     def on_edge(self) -> NDArray[np.bool_]:
         """True for boxes that touch the border of the image, shape ``(N,)``."""
         boxes, page = self.page.boxes_xyxy, self.page
         limits = [page.width - EDGE_PX, page.height - EDGE_PX]
         return np.asarray((boxes[:, :2] <= EDGE_PX).any(1) | (boxes[:, 2:] >= limits).any(1))
 
-    @property
+    @cached_property
     def is_complete(self) -> NDArray[np.bool_]:
         """True for boxes that no border of a tile can have cut, shape ``(N,)``."""
         return ~self.on_edge if self.is_tile else np.ones(len(self.rows), bool)
@@ -98,12 +109,12 @@ def lint_pages(dataset: YoloDataset) -> Iterator[LintPage]:
     """
     manifest = read_manifest(dataset.root)
     for split in dataset.own_splits():
-        recorded = _RecordedPages(manifest, dataset.folder_name(split))
+        recorded = RecordedPages(manifest, dataset.folder_name(split))
         for image in dataset.labelled_images(split):
-            yield recorded.lint_page(image, split)
+            yield recorded.lint_page(image.path, image.page, image.rows, split)
 
 
-class _RecordedPages:
+class RecordedPages:
     """Facts about the images of one split that the manifest records.
 
     Args:
@@ -120,21 +131,38 @@ class _RecordedPages:
         options = manifest.options
         self._are_tiles = bool(options and options.tiles)
 
-    def lint_page(self, image: LabelledImage, split: str) -> LintPage:
-        """Combine a labelled image with the facts about its page."""
-        name = image.page.image
+    def lint_page(
+        self,
+        path: Path,
+        image: Page,
+        rows: NDArray[np.float64],
+        split: str,
+        *,
+        may_be_read: bool = True,
+    ) -> LintPage:
+        """Combine a labelled image with the facts about its page.
+
+        Args:
+            path: Image file.
+            image: Its boxes, with duplicates.
+            rows: The same boxes as in the label file, shape ``(N, 5)``.
+            split: Split of the image.
+            may_be_read: Whether checks may open the image.
+        """
+        name = image.image
         original, tiled = self._page_of.get(name.as_posix(), (name.as_posix(), None))
         properties = self._properties.get(original, PageProperties())
         space, scale = properties.staff_space, tiled.scale_x if tiled else 1.0
         return LintPage(
             split=split,
             source=properties.source or _folder_source(name),
-            path=image.path,
-            page=image.page,
-            rows=image.rows,
+            path=path,
+            page=image,
+            rows=rows,
             is_tile=self._are_tiles or _TILE.search(name.stem) is not None,
             recorded_space=None if space is None else space * scale,
             recorded_hash=tiled.sha256 if tiled else "",
+            may_be_read=may_be_read,
         )
 
 

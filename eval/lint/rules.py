@@ -1,7 +1,7 @@
 """The rules, and the run of their checks over a data set."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from eval.lint.checks.boxes_without_ink import BoxesWithoutInk
@@ -49,6 +49,9 @@ class Rule:
     """Thresholds and their defaults."""
     needs_whole_pages: bool = False
     """Whether tiles are skipped."""
+    before_training: bool = False
+    """Whether ``omr train`` checks the rule: an error that shows in boxes alone, whatever part of a
+    page the images show."""
     meaning: str
     """Usual cause of the findings."""
     remedy: str
@@ -76,7 +79,8 @@ RULES = (
         id="near-duplicate",
         level="error",
         check=NearDuplicates,
-        thresholds={"min_iou": 0.95, "min_share": 0.0, "min_count": 1},
+        thresholds={"min_iou": 0.95, "min_share": 0.002, "min_count": 1},
+        before_training=True,
         meaning="symbols were annotated in two sets with small differences; training keeps both",
         remedy="keep one annotation set, or convert with --dedup-iou",
     ),
@@ -85,6 +89,7 @@ RULES = (
         level="error",
         check=OneBoxTwoClasses,
         thresholds={"min_iou": 0.95, "min_share": 0.002, "min_count": 1},
+        before_training=True,
         meaning="categories of two annotation sets were mapped to different classes",
         remedy="map one annotation set, and correct the class map",
     ),
@@ -92,8 +97,16 @@ RULES = (
         id="corners-as-sizes",
         level="error",
         check=CornersAsSizes,
-        thresholds={"min_side": 0.02, "max_side": 0.75, "min_share": 0.002, "min_count": 3},
+        thresholds={
+            "min_side": 0.1,
+            "max_side": 0.75,
+            "max_symbol": 0.1,
+            "min_share_of_large": 0.5,
+            "min_share": 0.002,
+            "min_count": 3,
+        },
         needs_whole_pages=True,
+        before_training=True,
         meaning="corners x1 y1 x2 y2 were read as x y width height, and clamped to the page",
         remedy="read the boxes as corners, and convert again",
     ),
@@ -111,6 +124,7 @@ RULES = (
         level="error",
         check=SizeDifferences,
         thresholds={"factor": 3.0, "min_count": 10},
+        before_training=True,
         meaning="the boxes of a source are in another unit or format, or the class means another "
         "symbol there",
         remedy="look at the examples with omr show, and correct the reader or the class map",
@@ -127,6 +141,7 @@ RULES = (
             "unusual": 0.15,
             "glyph_spread": 1.6,
         },
+        before_training=True,
         meaning="boxes of a fixed size were placed around points, or guessed",
         remedy="label the outlines of the symbols, or remove these boxes",
     ),
@@ -196,6 +211,7 @@ RULES = (
         level="error",
         check=MirroredImages,
         thresholds={"min_stems": 10, "min_wrong": 0.6},
+        before_training=True,
         meaning="images were flipped, by an augmentation that does not suit music",
         remedy="remove these images, and do not flip (fliplr=0, flipud=0)",
     ),
@@ -204,6 +220,7 @@ RULES = (
         level="error",
         check=SelfSuppressed,
         thresholds={"nms_iou": 0.7, "min_kept": 0.98, "min_count": 3},
+        before_training=True,
         meaning="symbols are labelled more than once; prediction with NMS cannot return both",
         remedy="remove the duplicates, or convert with a lower --dedup-iou",
     ),
@@ -244,6 +261,17 @@ RULES = (
 def default_settings() -> dict[str, RuleSettings]:
     """Return the settings of all rules without a configuration file."""
     return {rule.id: RuleSettings(level=rule.level, thresholds=rule.thresholds) for rule in RULES}
+
+
+def training_settings() -> dict[str, RuleSettings]:
+    """Return the default settings, with the rules off that ``omr train`` does not check."""
+    settings = default_settings()
+    off = {
+        rule.id: replace(settings[rule.id], level="off")
+        for rule in RULES
+        if not rule.before_training
+    }
+    return settings | off
 
 
 def lint(

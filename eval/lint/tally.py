@@ -4,7 +4,7 @@ Shapes: N boxes of an image, C classes.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -28,18 +28,19 @@ class BoxTally:
     """Names of the classes."""
     checked: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     """Number of checked boxes by source, shape ``(C,)`` each."""
-    flagged: dict[str, NDArray[np.int64]] = field(default_factory=dict)
-    """Number of flagged boxes by source, shape ``(C,)`` each."""
-    examples: dict[tuple[str, int], list[Example]] = field(
+    flagged: dict[tuple[str, str], NDArray[np.int64]] = field(default_factory=dict)
+    """Number of flagged boxes by source and problem, shape ``(C,)`` each."""
+    examples: dict[tuple[str, str, int], list[Example]] = field(
         default_factory=lambda: defaultdict(list)
     )
-    """First flagged boxes by source and class."""
+    """First flagged boxes by source, problem and class."""
 
     def add(
         self,
         page: LintPage,
         flagged: NDArray[np.bool_],
         checked: NDArray[np.bool_] | None = None,
+        detail: str = "",
     ) -> None:
         """Add the boxes of an image.
 
@@ -47,31 +48,47 @@ class BoxTally:
             page: Image.
             flagged: Boxes with the problem, shape ``(N,)``.
             checked: Boxes that could have the problem, shape ``(N,)``; None for all.
+            detail: Problem, if there are several.
         """
-        labels, n = page.page.labels, len(self.names)
-        if checked is not None:
-            flagged = flagged & checked
-        for counts, rows in ((self.checked, checked), (self.flagged, flagged)):
-            chosen = labels if rows is None else labels[rows]
-            total = counts.setdefault(page.source, np.zeros(n, np.int64))
-            total += np.bincount(chosen, minlength=n)
-        for label in np.unique(labels[flagged]).tolist():
-            examples = self.examples[page.source, label]
-            rows_of_class = np.flatnonzero(flagged & (labels == label))
-            for row in rows_of_class[: N_EXAMPLES - len(examples)].tolist():
+        self.check(page, checked)
+        self.flag(page, flagged if checked is None else flagged & checked, detail)
+
+    def check(self, page: LintPage, checked: NDArray[np.bool_] | None = None) -> None:
+        """Add the checked boxes of an image, see :meth:`add`."""
+        labels = page.page.labels if checked is None else page.page.labels[checked]
+        total = self.checked.setdefault(page.source, np.zeros(len(self.names), np.int64))
+        total += np.bincount(labels, minlength=len(self.names))
+
+    def flag(self, page: LintPage, flagged: NDArray[np.bool_], detail: str = "") -> None:
+        """Add the flagged boxes of an image, which are also checked, see :meth:`add`."""
+        rows = np.flatnonzero(flagged)
+        if not len(rows):
+            return
+        labels = page.page.labels[rows]
+        key = page.source, detail
+        total = self.flagged.setdefault(key, np.zeros(len(self.names), np.int64))
+        total += np.bincount(labels, minlength=len(self.names))
+        for label in np.unique(labels).tolist():
+            examples = self.examples[(*key, label)]
+            for row in rows[labels == label][: N_EXAMPLES - len(examples)].tolist():
                 examples.append(box_example(page, row))
 
-    def occurrences(self, *, min_share: float, min_count: float = 1) -> Iterator[Occurrence]:
-        """Yield the classes and sources with enough flagged boxes."""
-        for source, flagged in self.flagged.items():
+    def occurrences(self, thresholds: Mapping[str, float]) -> Iterator[Occurrence]:
+        """Yield the classes and sources with enough flagged boxes.
+
+        Args:
+            thresholds: Thresholds of a rule, with ``min_share`` and ``min_count``.
+        """
+        for (source, detail), flagged in self.flagged.items():
             for label in np.flatnonzero(flagged).tolist():
                 count = int(flagged[label])
                 share = count / int(self.checked[source][label])
-                if count >= min_count and share >= min_share:
+                if count >= thresholds["min_count"] and share >= thresholds["min_share"]:
                     yield Occurrence(
                         class_name=self.names[label],
                         source=source,
                         count=count,
                         share=share,
-                        examples=tuple(self.examples[source, label]),
+                        examples=tuple(self.examples[source, detail, label]),
+                        detail=detail,
                     )

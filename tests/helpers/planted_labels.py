@@ -24,7 +24,11 @@ def with_rows(page: LintPage, rows: Rows) -> LintPage:
     size = [page.page.width, page.page.height] * 2
     boxes = cxcywh_to_xyxy(rows[:, 1:] * size)
     labels = rows[:, 0].astype(np.int64)
-    return replace(page, rows=rows, page=replace(page.page, boxes_xyxy=boxes, labels=labels))
+    changed = replace(page, rows=rows, page=replace(page.page, boxes_xyxy=boxes, labels=labels))
+    vars(changed).update(  # not decoded again
+        {name: value for name, value in vars(page).items() if name in ("pixels", "ink")}
+    )
+    return changed
 
 
 def planted(
@@ -85,11 +89,20 @@ def upside_down(page: LintPage) -> LintPage:
     return with_rows(page, rows)
 
 
-def as_other_accidental(rows: Rows, names: Sequence[str]) -> Rows:
-    """Swap sharps and flats of key signatures."""
-    sharp, flat = names.index("keySharp"), names.index("keyFlat")
-    labels = np.where(rows[:, 0] == sharp, flat, sharp)
-    return np.column_stack((labels, rows[:, 1:]))
+def swapped(first: str, second: str) -> Bug:
+    """Return a bug that swaps two classes."""
+
+    def swap(rows: Rows, names: Sequence[str]) -> Rows:
+        a, b = names.index(first), names.index(second)
+        return np.column_stack((np.where(rows[:, 0] == a, b, a), rows[:, 1:]))
+
+    return swap
+
+
+def halves_swapped(rows: Rows, _names: Sequence[str]) -> Rows:
+    """Write width and height before the centre, clamped to the page."""
+    boxes = cxcywh_to_xyxy(rows[:, [3, 4, 1, 2]]).clip(0, 1)
+    return np.column_stack((rows[:, 0], xyxy_to_cxcywh(boxes)))
 
 
 def removed(rows: Rows, _names: Sequence[str]) -> Rows:

@@ -254,7 +254,7 @@ def test_a_head_without_distributions_trains(dataset: Path, tmp_path: Path) -> N
 
 def test_max_det_follows_the_fullest_page(draw: Draw, tmp_path: Path) -> None:
     data = draw(tmp_path / "data", n_images=2, n_symbols=401)
-    train(tiny(data, tmp_path / "run"))
+    train(replace(tiny(data, tmp_path / "run"), lint=False))  # many symbols hide each other
     args = yaml.safe_load((tmp_path / "run" / "args.yaml").read_text())
     assert args["max_det"] == 600  # 397 different symbols: half as many again, in whole hundreds
     model = load_weights(tmp_path / "run" / "weights" / "last.pt")

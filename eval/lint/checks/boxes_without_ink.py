@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from eval.lint.findings import Occurrence
-from eval.lint.ink import ink_shares, integral
+from eval.lint.ink import ink_shares
 from eval.lint.pages import LintPage
 from eval.lint.tally import BoxTally
 
@@ -27,14 +27,11 @@ class BoxesWithoutInk:
         may_be_lines = (sides[:, 0] > MAX_WIDTH) | (sides[:, 1] < MIN_HEIGHT)
         shares = np.where(
             may_be_lines,
-            ink_shares(integral(ink.all), boxes),
-            ink_shares(integral(ink.without_lines), boxes),
+            ink_shares(ink.all_sums, boxes),
+            ink_shares(ink.sums, boxes),
         )
         self._tally.add(page, shares < self._thresholds["max_ink"])
 
     def occurrences(self) -> Iterator[Occurrence]:
         """Yield the classes with enough boxes without ink."""
-        limits = self._thresholds
-        yield from self._tally.occurrences(
-            min_share=limits["min_share"], min_count=limits["min_count"]
-        )
+        yield from self._tally.occurrences(self._thresholds)

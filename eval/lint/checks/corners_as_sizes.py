@@ -1,12 +1,15 @@
 """Rule ``corners-as-sizes``: corners ``x1 y1 x2 y2`` that were read as ``x y width height``.
 
-Such a box is at least as wide as its distance from the left edge, unless it was clamped at the
-right edge; likewise in height. Its largest side, clamped, is about half of the page.
+Such a box is wider than its distance from the left edge, by the width of the symbol, unless it was
+clamped at the right edge; likewise in height. Large objects, as in photographs, have all sizes.
+
+Shapes: N boxes of a page, C classes.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from eval.lint.findings import Occurrence
 from eval.lint.pages import LintPage
@@ -18,20 +21,25 @@ class CornersAsSizes:
 
     def __init__(self, names: Sequence[str], thresholds: Mapping[str, float]) -> None:
         self._tally, self._thresholds = BoxTally(names=names), thresholds
+        self._names = list(names)
+        self._n_large: dict[str, NDArray[np.int64]] = {}  # by source, shape (C,)
 
     def add(self, page: LintPage) -> None:
         """Add the boxes of a page."""
         limits, size = self._thresholds, np.array([page.page.width, page.page.height])
-        boxes, sides = page.page.boxes_xyxy, page.sides
-        reaches_edge = boxes[:, 2:] >= size - 1  # clamped
-        is_swapped = ((sides >= boxes[:, :2]) | reaches_edge).all(1)
-        shares = sides / size
-        fits = (shares >= limits["min_side"]).all(1) & (shares <= limits["max_side"]).all(1)
-        self._tally.add(page, is_swapped & fits)
+        boxes, shares = page.page.boxes_xyxy, page.sides / size
+        is_large = (shares >= limits["min_side"]).all(1) & (shares <= limits["max_side"]).all(1)
+        symbol_shares = shares - boxes[:, :2] / size  # if the sides are corners, shape (N, 2)
+        is_symbol = (symbol_shares >= 0) & (symbol_shares <= limits["max_symbol"])
+        is_clamped = boxes[:, 2:] >= size - 1
+        self._tally.add(page, is_large & (is_symbol | is_clamped).all(1))
+        n_large = self._n_large.setdefault(page.source, np.zeros(len(self._names), np.int64))
+        n_large += np.bincount(page.page.labels[is_large], minlength=len(self._names))
 
     def occurrences(self) -> Iterator[Occurrence]:
-        """Yield the classes with enough such boxes."""
-        limits = self._thresholds
-        yield from self._tally.occurrences(
-            min_share=limits["min_share"], min_count=limits["min_count"]
-        )
+        """Yield the classes with enough such boxes, if most of their large boxes are."""
+        for occurrence in self._tally.occurrences(self._thresholds):
+            label = self._names.index(occurrence.class_name)
+            n_large = self._n_large[occurrence.source][label]
+            if occurrence.count >= self._thresholds["min_share_of_large"] * n_large:
+                yield occurrence

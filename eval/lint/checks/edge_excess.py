@@ -19,4 +19,4 @@ class EdgeExcess:
 
     def occurrences(self) -> Iterator[Occurrence]:
         """Yield the classes with enough boxes at the border."""
-        yield from self._tally.occurrences(**self._thresholds)
+        yield from self._tally.occurrences(self._thresholds)

@@ -18,10 +18,9 @@ class ExactDuplicates:
     def add(self, page: LintPage) -> None:
         """Add the boxes of an image."""
         is_repeated = np.ones(len(page.rows), bool)
-        first = np.unique(page.rows.astype(np.float32), axis=0, return_index=True)[1]
-        is_repeated[first] = False
+        is_repeated[page.distinct] = False
         self._tally.add(page, is_repeated)
 
     def occurrences(self) -> Iterator[Occurrence]:
         """Yield the classes with duplicates."""
-        yield from self._tally.occurrences(**self._thresholds)
+        yield from self._tally.occurrences(self._thresholds)

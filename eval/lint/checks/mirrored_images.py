@@ -11,12 +11,14 @@ import numpy as np
 
 from converters.boxes import Boxes
 from converters.overlaps import n_candidates, overlapping_pairs
-from eval.lint.checks.note_parts import MARGIN, starts_with, stemmed_heads
+from eval.lint.checks.note_parts import (
+    MARGIN,
+    MAX_CANDIDATES,
+    starts_with,
+    stemmed_heads,
+)
 from eval.lint.findings import N_EXAMPLES, Example, Occurrence
 from eval.lint.pages import LintPage
-
-MAX_CANDIDATES = 20_000_000
-"""Maximum number of pairs of boxes to compare on a page; a page with more is skipped."""
 
 
 class MirroredImages:
@@ -69,5 +71,5 @@ def _stem_sides(heads_xyxy: Boxes, stems_xyxy: Boxes, margin: float) -> tuple[in
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     dx, dy = (centres[second] - centres[first]).T  # from the notehead to the stem
     height = boxes[first, 3] - boxes[first, 1]
-    at_end = np.abs(dy) > height  # not a notehead in the middle of a chord
+    at_end = np.abs(dy) > height / 2  # not a notehead in the middle of a chord
     return int(at_end.sum()), int((at_end & (dx * dy > 0)).sum())

@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from converters.boxes import Boxes
+from eval.lint.checks.note_parts import touches_any
 from eval.lint.findings import N_EXAMPLES, Example, Occurrence
-from eval.lint.ink import ink_shares, integral
+from eval.lint.ink import Ink, ink_shares
 from eval.lint.pages import LintPage
 
 HEAD = "noteheadBlack"
@@ -27,6 +27,8 @@ CORE_WIDTH, CORE_HEIGHT = 0.8, 0.6
 MIN_FILLED = 0.8
 """Least share of ink in this part: 0.95 for noteheads and at most 0.56 for letters on engraved
 pages."""
+SEARCH_SPACE_PX = 6.0
+"""Staff space of the reduced image in which noteheads are searched."""
 MAX_SIDE = 20.0
 """Side of the largest boxes that explain ink, in staff spaces; staves are larger."""
 BORDER = 1.5
@@ -47,13 +49,14 @@ class MissingLabels:
         """Search an image with staves."""
         if self._head is None or (ink := page.ink) is None or (space := page.staff_space) is None:
             return
-        heads = find_heads(ink.without_lines, space, self._thresholds["min_similarity"])
+        heads = find_heads(ink, space, self._thresholds["min_similarity"])
         if page.is_tile:
             size = np.array([page.page.width, page.page.height])
             margin = BORDER * space
             heads = heads[((heads > margin) & (heads < size - margin)).all(axis=1)]
         small = (page.sides <= MAX_SIDE * space).all(axis=1)
-        missing = heads[~_covered(heads, page.page.boxes_xyxy[small])]
+        points = np.concatenate((heads, heads), axis=1)
+        missing = heads[~touches_any(points, page.page.boxes_xyxy[small], (0.0,) * 4)]
         self._n_heads[page.source] += len(heads)
         self._n_missing[page.source] += len(missing)
         examples = self._examples[page.source]
@@ -78,30 +81,32 @@ class MissingLabels:
                 )
 
 
-def find_heads(ink: NDArray[np.uint8], space: float, min_similarity: float) -> NDArray[np.float64]:
+def find_heads(ink: Ink, space: float, min_similarity: float) -> NDArray[np.float64]:
     """Find ink that looks like a filled notehead.
 
     Args:
-        ink: 1 for ink without staff lines, 0 for paper, shape ``(H, W)``.
+        ink: Ink of the page.
         space: Staff space in pixels.
         min_similarity: Minimum correlation with the ellipse, 0 to 1.
 
     Returns:
         Centres as ``(x, y)`` in pixels, shape ``(K, 2)``.
     """
-    template = _ellipse(space)
-    if min(ink.shape) <= max(template.shape):
-        return np.empty((0, 2))
     slit = np.ones((max(2, round(0.3 * space)), 1), np.uint8)  # left by the staff lines
-    closed = cv2.morphologyEx(ink, cv2.MORPH_CLOSE, slit)
-    similarity = cv2.matchTemplate(closed * np.uint8(255), template, cv2.TM_CCOEFF_NORMED)
-    side = max(3, round(1.05 * space))
+    closed = cv2.morphologyEx(ink.without_lines, cv2.MORPH_CLOSE, slit) * np.uint8(255)
+    factor = max(1.0, space / SEARCH_SPACE_PX)
+    reduced = cv2.resize(closed, None, fx=1 / factor, fy=1 / factor, interpolation=cv2.INTER_AREA)
+    template = _ellipse(space / factor)
+    if min(reduced.shape) <= max(template.shape):
+        return np.empty((0, 2))
+    similarity = cv2.matchTemplate(reduced, template, cv2.TM_CCOEFF_NORMED)
+    side = max(3, round(1.05 * space / factor))
     highest = cv2.dilate(similarity, np.ones((side, side), np.uint8))
-    y, x = np.nonzero((similarity >= highest) & (similarity > min_similarity))
-    centres = np.column_stack((x + template.shape[1] / 2, y + template.shape[0] / 2))
+    y, x = np.nonzero((similarity > min_similarity) & (similarity >= highest))
+    centres = factor * np.column_stack((x + template.shape[1] / 2, y + template.shape[0] / 2))
     half = np.array([CORE_WIDTH, CORE_HEIGHT]) * space / 2
     core = np.column_stack((centres - half, centres + half))
-    return centres[ink_shares(integral(ink), core) >= MIN_FILLED]
+    return np.asarray(centres[ink_shares(ink.sums, core) >= MIN_FILLED])
 
 
 def _ellipse(space: float) -> NDArray[np.uint8]:
@@ -110,17 +115,6 @@ def _ellipse(space: float) -> NDArray[np.uint8]:
     margin = round(0.3 * space)
     image = np.zeros((height + 2 * margin, width + 2 * margin), np.uint8)
     centre = ((image.shape[1] - 1) / 2, (image.shape[0] - 1) / 2)
-    cv2.ellipse(image, (centre, (WIDTH * space, HEIGHT * space), DEGREES), (255,), -1)
+    axes = (WIDTH * space, HEIGHT * space)
+    cv2.ellipse(image, (centre, axes, DEGREES), (255,), -1, cv2.LINE_AA)
     return image
-
-
-def _covered(points: NDArray[np.float64], boxes_xyxy: Boxes) -> NDArray[np.bool_]:
-    """Return which points are inside of a box, shape ``(K,)``."""
-    result = np.zeros(len(points), bool)
-    order = np.argsort(points[:, 0])
-    x = points[order, 0]
-    first, last = np.searchsorted(x, boxes_xyxy[:, 0]), np.searchsorted(x, boxes_xyxy[:, 2])
-    for box, start, stop in zip(boxes_xyxy, first.tolist(), last.tolist(), strict=True):
-        rows = order[start:stop]
-        result[rows] |= (points[rows, 1] >= box[1]) & (points[rows, 1] <= box[3])
-    return result

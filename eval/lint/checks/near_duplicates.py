@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from eval.lint.checks.similar_boxes import similar_pairs
+from eval.lint.checks.similar_boxes import page_pairs
 from eval.lint.findings import Occurrence
 from eval.lint.pages import LintPage
 from eval.lint.tally import BoxTally
@@ -18,17 +18,13 @@ class NearDuplicates:
 
     def add(self, page: LintPage) -> None:
         """Add the boxes of an image, without those that the border of a tile may have cut."""
-        distinct = np.unique(page.rows.astype(np.float32), axis=0, return_index=True)[1]
-        rows = np.sort(distinct[page.is_complete[distinct]])
-        boxes, labels = page.page.boxes_xyxy[rows], page.page.labels[rows]
-        pairs = similar_pairs(boxes, self._thresholds["min_iou"], labels)
+        pairs = page_pairs(page, self._thresholds["min_iou"], same_class=True)
+        is_distinct = np.zeros(len(page.rows), bool)
+        is_distinct[page.distinct] = True
         flagged = np.zeros(len(page.rows), bool)
-        flagged[rows[pairs[:, 1]]] = True
+        flagged[pairs[is_distinct[pairs].all(axis=1), 1]] = True
         self._tally.add(page, flagged, page.is_complete)
 
     def occurrences(self) -> Iterator[Occurrence]:
         """Yield the classes with near duplicates."""
-        limits = self._thresholds
-        yield from self._tally.occurrences(
-            min_share=limits["min_share"], min_count=limits["min_count"]
-        )
+        yield from self._tally.occurrences(self._thresholds)

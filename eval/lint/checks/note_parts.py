@@ -1,6 +1,6 @@
 """Classes of the parts of notes, by their names in class maps, and their boxes on a page.
 
-Shapes: N boxes of a page, C classes.
+Shapes: N boxes of a page, C classes, P candidate pairs.
 """
 
 from collections.abc import Sequence
@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.boxes import Boxes
-from eval.lint.ink import ink_shares, integral
 
 WITHOUT_STEM = ("noteheadWhole", "noteheadDoubleWhole")
 MARGIN = 0.3
 """Distance at which the parts of a note still touch, in staff spaces."""
+MAX_CANDIDATES = 20_000_000
+"""Maximum number of pairs of boxes to compare on a page."""
 
 
 def starts_with(names: Sequence[str], *prefixes: str) -> NDArray[np.bool_]:
@@ -27,31 +28,27 @@ def stemmed_heads(names: Sequence[str]) -> NDArray[np.bool_]:
 
 
 def touches_any(
-    boxes_xyxy: Boxes, others_xyxy: Boxes, margins: Sequence[float], size: tuple[int, int]
+    boxes_xyxy: Boxes, others_xyxy: Boxes, margins: Sequence[float]
 ) -> NDArray[np.bool_]:
-    """Return which boxes overlap any of the others, shape ``(N,)``.
-
-    The time depends on the size of the page, not on the number of pairs.
+    """Return which boxes overlap any of the others, shape ``(N,)``; all if there are too many.
 
     Args:
         boxes_xyxy: Boxes, shape ``(N, 4)``.
-        others_xyxy: Other boxes, shape ``(M, 4)``.
+        others_xyxy: Other boxes, shape ``(M, 4)``; lines without width or height count as 1 px.
         margins: Pixels by which the boxes are extended to the left, top, right and bottom.
-        size: Width and height of the page in pixels.
     """
-    width, height = size
-    limits = [width, height, width, height]
-    corners = np.rint(others_xyxy).astype(np.int64).clip(0, limits)
-    x_min, y_min, x_max, y_max = corners.T
-    x_max, y_max = np.maximum(x_max, x_min + 1), np.maximum(y_max, y_min + 1)
-    steps = np.zeros((height + 2, width + 2), np.int32)
-    for x, y, step in (
-        (x_min, y_min, 1),
-        (x_max, y_min, -1),
-        (x_min, y_max, -1),
-        (x_max, y_max, 1),
-    ):
-        np.add.at(steps, (y, x), step)
-    is_covered = (steps.cumsum(0).cumsum(1)[:height, :width] > 0).astype(np.uint8)
-    extended = boxes_xyxy + np.multiply(margins, [-1, -1, 1, 1])
-    return np.asarray(ink_shares(integral(is_covered), extended) > 0)
+    others = others_xyxy[np.argsort(others_xyxy[:, 0])]
+    x_max, y_max = np.maximum(others[:, 2:], others[:, :2] + 1).T
+    left, top, right, bottom = (boxes_xyxy + np.multiply(margins, [-1, -1, 1, 1])).T
+    widest = (x_max - others[:, 0]).max(initial=0)
+    first = np.searchsorted(others[:, 0], left - widest)
+    counts = np.searchsorted(others[:, 0], right) - first
+    if counts.sum() > MAX_CANDIDATES:
+        return np.ones(len(boxes_xyxy), bool)
+    box = np.repeat(np.arange(len(boxes_xyxy)), counts)  # (P,)
+    other = np.arange(len(box)) + np.repeat(first - np.cumsum(counts) + counts, counts)
+    touches = (x_max[other] > left[box]) & (others[other, 1] < bottom[box])
+    touches &= y_max[other] > top[box]
+    result = np.zeros(len(boxes_xyxy), bool)
+    result[box[touches]] = True
+    return result

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from eval.lint.checks.similar_boxes import similar_pairs
+from eval.lint.checks.similar_boxes import page_pairs
 from eval.lint.findings import N_EXAMPLES, Example, Occurrence
 from eval.lint.pages import LintPage
 from eval.lint.tally import box_example
@@ -22,11 +22,12 @@ class OneBoxTwoClasses:
 
     def add(self, page: LintPage) -> None:
         """Add the boxes of an image, without those that the border of a tile may have cut."""
-        rows = np.flatnonzero(page.is_complete)
-        labels = page.page.labels[rows]
-        for label, n in zip(*np.unique(labels, return_counts=True), strict=True):
-            self._n_boxes[page.source, int(label)] += int(n)
-        pairs = similar_pairs(page.page.boxes_xyxy[rows], self._thresholds["min_iou"])
+        labels = page.page.labels
+        for label, n in enumerate(np.bincount(labels[page.is_complete]).tolist()):
+            self._n_boxes[page.source, label] += n
+        pairs = page_pairs(page, self._thresholds["min_iou"], same_class=False)
+        if not len(pairs):
+            return
         classes = np.sort(labels[pairs], axis=1)  # (P, 2)
         differ = classes[:, 0] != classes[:, 1]
         unique, counts = np.unique(classes[differ], axis=0, return_counts=True)
@@ -35,7 +36,7 @@ class OneBoxTwoClasses:
             self._n_pairs[key] += n
             of_classes = pairs[(classes == [a, b]).all(1), 1]
             for row in of_classes[: N_EXAMPLES - len(self._examples[key])].tolist():
-                self._examples[key].append(box_example(page, int(rows[row])))
+                self._examples[key].append(box_example(page, row))
 
     def occurrences(self) -> Iterator[Occurrence]:
         """Yield the pairs of classes with enough common boxes."""

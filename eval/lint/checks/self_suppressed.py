@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.lint.checks.similar_boxes import similar_pairs
+from eval.lint.checks.similar_boxes import page_pairs
 from eval.lint.findings import Occurrence
 from eval.lint.pages import LintPage
 from eval.lint.tally import BoxTally
@@ -19,19 +19,14 @@ class SelfSuppressed:
 
     def add(self, page: LintPage) -> None:
         """Add the boxes of an image, without those that the border of a tile may have cut."""
-        rows = np.flatnonzero(page.is_complete)
-        boxes, labels = page.page.boxes_xyxy[rows], page.page.labels[rows]
-        flagged = np.zeros(len(page.rows), bool)
-        pairs = similar_pairs(boxes, self._thresholds["nms_iou"], labels)
-        flagged[rows] = _suppressed(pairs, len(rows))
+        pairs = page_pairs(page, self._thresholds["nms_iou"], same_class=True)
+        flagged = _suppressed(pairs, len(page.rows))
         self._tally.add(page, flagged, page.is_complete)
 
     def occurrences(self) -> Iterator[Occurrence]:
         """Yield the classes of which NMS keeps too few boxes."""
-        limits = self._thresholds
-        yield from self._tally.occurrences(
-            min_share=1 - limits["min_kept"] + 1e-9, min_count=limits["min_count"]
-        )
+        min_share = 1 - self._thresholds["min_kept"] + 1e-9
+        yield from self._tally.occurrences({**self._thresholds, "min_share": min_share})
 
 
 def _suppressed(pairs: NDArray[np.int64], n: int) -> NDArray[np.bool_]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from converters.boxes import Boxes
 from eval.lint.checks.note_parts import starts_with
 from eval.lint.findings import Occurrence
-from eval.lint.ink import ink_shares, integral
+from eval.lint.ink import shifted_shares
 from eval.lint.pages import LintPage
 from eval.lint.tally import BoxTally
 
@@ -24,8 +24,11 @@ MIN_SIDE, MAX_SIDE = 0.4, 4.0
 """Sides of the boxes that are checked, in staff spaces; others may slide along their own ink."""
 NOTEHEAD = "notehead"
 """Start of the names of classes that other ink does not attract."""
-ATTRACTED = "flag"
-"""Start of the names of classes that are not checked, because stems and noteheads attract most."""
+BLOCK = 1000
+"""Boxes that are moved at once, which limits memory."""
+ATTRACTED = "flag", "timeSig1"
+"""Start of the names of classes that are not checked, because stems, noteheads or the next digit
+attract most of their boxes."""
 
 
 class ShiftedBoxes:
@@ -33,7 +36,7 @@ class ShiftedBoxes:
 
     def __init__(self, names: Sequence[str], thresholds: Mapping[str, float]) -> None:
         self._tally, self._thresholds = BoxTally(names=names), thresholds
-        self._is_checked = ~starts_with(names, ATTRACTED)
+        self._is_checked = ~starts_with(names, *ATTRACTED)
 
     def add(self, page: LintPage) -> None:
         """Add the boxes of an image with staves."""
@@ -45,9 +48,7 @@ class ShiftedBoxes:
         compact = ((sides >= MIN_SIDE) & (sides <= MAX_SIDE)).all(1) & page.is_complete
         compact &= self._is_checked[page.page.labels]
         flagged = np.zeros(len(page.rows), bool)
-        flagged[compact] = self._is_shifted(
-            integral(ink.without_lines), page.page.boxes_xyxy[compact], space
-        )
+        flagged[compact] = self._is_shifted(ink.sums, page.page.boxes_xyxy[compact], space)
         self._tally.add(page, flagged, compact)
 
     def _is_shifted(
@@ -55,22 +56,21 @@ class ShiftedBoxes:
     ) -> NDArray[np.bool_]:
         """Return which boxes contain clearly more ink a certain distance away, shape ``(N,)``."""
         reach = max(3, round(REACH * space))
-        here = ink_shares(ink, boxes_xyxy)
-        most, distance = here.copy(), np.zeros(len(here))
-        for dx in range(-reach, reach + 1):
-            for dy in range(-reach, reach + 1):
-                shares = ink_shares(ink, boxes_xyxy, (dx, dy))
-                is_more = shares > most
-                most[is_more], distance[is_more] = shares[is_more], np.hypot(dx, dy)
-        is_far = distance >= self._thresholds["min_shift"] * space
-        return np.asarray(is_far & (here < self._thresholds["max_ink"] * most))
+        shifts = np.arange(-reach, reach + 1)
+        distances = np.hypot(shifts[:, None], shifts).reshape(-1)  # (S * S,)
+        blocks = []
+        for start in range(0, len(boxes_xyxy), BLOCK):
+            shares = shifted_shares(ink, boxes_xyxy[start : start + BLOCK], shifts)
+            shares = shares.reshape(len(distances), -1)
+            best, here = shares.argmax(axis=0), shares[len(shares) // 2]
+            most = shares[best, np.arange(shares.shape[1])]
+            is_far = distances[best] >= self._thresholds["min_shift"] * space
+            blocks.append(is_far & (here < self._thresholds["max_ink"] * most))
+        return np.concatenate(blocks) if blocks else np.zeros(0, bool)
 
     def occurrences(self) -> Iterator[Occurrence]:
         """Yield the classes with enough shifted boxes."""
-        limits = self._thresholds
-        for occurrence in self._tally.occurrences(
-            min_share=limits["min_share"], min_count=limits["min_count"]
-        ):
+        for occurrence in self._tally.occurrences(self._thresholds):
             is_notehead = occurrence.class_name.startswith(NOTEHEAD)
-            if is_notehead or occurrence.share >= limits["min_share_of_others"]:
+            if is_notehead or occurrence.share >= self._thresholds["min_share_of_others"]:
                 yield occurrence

@@ -3,16 +3,61 @@
 Shapes: N boxes of an image, R boxes that differ when rounded, P pairs.
 """
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
 from converters.boxes import Boxes
 from converters.overlaps import n_candidates, overlapping_pairs
+from eval.lint.pages import LintPage
 
 MAX_CANDIDATES = 5_000_000
 """Maximum number of pairs to compare, about a second."""
+LEAST_IOU = 0.7
+"""IoU from which pairs of boxes are kept for several rules."""
 GRIDS_PX = (1 / 64, 1 / 8, 1.0)
 """Grids that boxes are rounded to, one after the other, until there are few enough."""
+
+
+def page_pairs(page: LintPage, min_iou: float, *, same_class: bool) -> NDArray[np.int64]:
+    """List pairs of boxes of an image with a minimum IoU, as :func:`similar_pairs` does.
+
+    Boxes that the border of a tile may have cut are skipped. The pairs of the last image are kept,
+    because several rules need them.
+
+    Args:
+        page: Image.
+        min_iou: Minimum IoU.
+        same_class: Whether to list only pairs of one class.
+    """
+    rows = np.flatnonzero(page.is_complete)
+    labels = page.page.labels
+    overlaps = _overlaps(page)
+    if overlaps is None or min_iou < LEAST_IOU:
+        of_class = labels[rows] if same_class else None
+        return rows[similar_pairs(page.page.boxes_xyxy[rows], min_iou, of_class)]
+    pairs, ious = overlaps
+    chosen = ious >= min_iou
+    if same_class:
+        chosen &= labels[pairs[:, 0]] == labels[pairs[:, 1]]
+    return pairs[chosen]
+
+
+@lru_cache(maxsize=1)
+def _overlaps(page: LintPage) -> tuple[NDArray[np.int64], NDArray[np.float64]] | None:
+    """Return the pairs with an IoU of at least ``LEAST_IOU``, and their IoU; None if too many."""
+    rows = np.flatnonzero(page.is_complete)
+    boxes = page.page.boxes_xyxy[rows]
+    if n_candidates(boxes, LEAST_IOU) > MAX_CANDIDATES:
+        return None
+    first, second = overlapping_pairs(boxes, LEAST_IOU).T
+    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+    xy_min = np.maximum(boxes[first, :2], boxes[second, :2])
+    xy_max = np.minimum(boxes[first, 2:], boxes[second, 2:])
+    shared = np.prod(xy_max - xy_min, axis=1)
+    pairs = np.stack((rows[first], rows[second]), axis=1)
+    return pairs, shared / (areas[first] + areas[second] - shared)
 
 
 def similar_pairs(

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,16 +24,15 @@ class _Relation:
     margins: tuple[float, float, float, float]
     """Distance at which they still touch, to the left, top, right and bottom, in staff spaces."""
     detail: str
-    tally: BoxTally
-    n_partners: Counter[str]
-    """Number of partners by source."""
+    """Problem of a symbol without a partner."""
 
 
 class Structure:
     """Counts noteheads without stem, stems and dots without note, and flags without stem."""
 
     def __init__(self, names: Sequence[str], thresholds: Mapping[str, float]) -> None:
-        self._thresholds = thresholds
+        self._tally, self._thresholds = BoxTally(names=names), thresholds
+        self._n_partners: Counter[tuple[str, str]] = Counter()  # by source and detail
         heads, stems = stemmed_heads(names), starts_with(names, "stem")
         notes, around = starts_with(names, "notehead", "rest"), (MARGIN,) * 4
         self._relations = [
@@ -42,8 +41,6 @@ class Structure:
                 partners=partners,
                 margins=margins,
                 detail=detail,
-                tally=BoxTally(names=names),
-                n_partners=Counter(),
             )
             for parts, partners, margins, detail in (
                 (heads, stems, around, "no stem"),
@@ -65,17 +62,15 @@ class Structure:
         boxes, labels = page.page.boxes_xyxy, page.page.labels
         for relation in self._relations:
             parts, partners = relation.parts[labels], relation.partners[labels]
-            relation.n_partners[page.source] += int(partners.sum())
+            self._n_partners[page.source, relation.detail] += int(partners.sum())
             alone = np.zeros(len(labels), bool)
             if parts.any():
                 margins = [space * margin for margin in relation.margins]
-                size = page.page.width, page.page.height
-                alone[parts] = ~touches_any(boxes[parts], boxes[partners], margins, size)
-            relation.tally.add(page, alone, parts)
+                alone[parts] = ~touches_any(boxes[parts], boxes[partners], margins)
+            self._tally.add(page, alone, parts, relation.detail)
 
     def occurrences(self) -> Iterator[Occurrence]:
         """Yield the classes with enough lone symbols, if their partners are labelled at all."""
-        for relation in self._relations:
-            for occurrence in relation.tally.occurrences(**self._thresholds):
-                if relation.n_partners[occurrence.source]:
-                    yield replace(occurrence, detail=relation.detail)
+        for occurrence in self._tally.occurrences(self._thresholds):
+            if self._n_partners[occurrence.source, occurrence.detail]:
+                yield occurrence

@@ -3,17 +3,22 @@
 Shapes: N boxes of a page.
 """
 
-from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.lint.findings import N_EXAMPLES, Example, Occurrence
-from eval.lint.ink import integral
+from eval.lint.findings import Occurrence
 from eval.lint.pages import LintPage
 from eval.lint.symbol_shapes import distances, features, symbol_shapes
-from eval.lint.tally import box_example
+from eval.lint.tally import BoxTally
+
+MIN_FAR = 0.15
+"""Distance from the shapes of its class at which a symbol may be typical of the class, whatever the
+pages show from which the shapes were learnt."""
+ALIKE = 0.5
+"""Distance between the shapes of two classes with the same glyph, as a fraction of the larger
+distance within them."""
 
 
 class SwappedClasses:
@@ -24,9 +29,8 @@ class SwappedClasses:
         table = symbol_shapes()
         self._known = {i: table[name] for i, name in enumerate(names) if name in table}
         self._shapes = {i: np.array(known.shapes) for i, known in self._known.items()}
-        self._n_boxes: Counter[tuple[str, int]] = Counter()
-        self._n_swapped: Counter[tuple[str, int, int]] = Counter()
-        self._examples: dict[tuple[str, int, int], list[Example]] = defaultdict(list)
+        self._is_alike = {(a, b) for a in self._known for b in self._known if self._alike(a, b)}
+        self._tally = BoxTally(names=names)
 
     def add(self, page: LintPage) -> None:
         """Add the boxes of an image with staves."""
@@ -35,19 +39,26 @@ class SwappedClasses:
             return
         rows = np.flatnonzero(is_known)
         labels = page.page.labels[rows]
-        described = features(integral(ink.without_lines), page.page.boxes_xyxy[rows], space)
+        described = features(ink.sums, page.page.boxes_xyxy[rows], space)
+        looks_like = page.page.labels.copy()
         for label in np.unique(labels).tolist():
             of_class = np.flatnonzero(labels == label)
-            self._n_boxes[page.source, label] += len(of_class)
             distance = distances(described[of_class], self._shapes[label])
-            unlike = of_class[distance > self._thresholds["factor"] * self._known[label].far]
-            for row in unlike.tolist():
+            far = max(self._known[label].far, MIN_FAR)
+            for row in of_class[distance > self._thresholds["factor"] * far].tolist():
                 other = self._most_similar(described[row : row + 1])
-                if other is not None and other != label:
-                    key = page.source, label, other
-                    self._n_swapped[key] += 1
-                    if len(self._examples[key]) < N_EXAMPLES:
-                        self._examples[key].append(box_example(page, int(rows[row])))
+                if other is not None and (label, other) not in self._is_alike:
+                    looks_like[rows[row]] = other
+        self._tally.check(page, is_known)
+        is_swapped = looks_like != page.page.labels
+        for other in np.unique(looks_like[is_swapped]).tolist():
+            detail = f"look like {self._names[other]}"
+            self._tally.flag(page, is_swapped & (looks_like == other), detail)
+
+    def _alike(self, first: int, second: int) -> bool:
+        """Return whether two classes have the same glyph, such as accidentals by their role."""
+        least = float(distances(self._shapes[first], self._shapes[second]).min())
+        return least <= ALIKE * max(self._known[first].far, self._known[second].far)
 
     def _most_similar(self, described: NDArray[np.float64]) -> int | None:
         """Return the class that features ``(1, F)`` are typical of; None if they fit no class."""
@@ -60,15 +71,4 @@ class SwappedClasses:
 
     def occurrences(self) -> Iterator[Occurrence]:
         """Yield the pairs of classes with enough such boxes."""
-        limits = self._thresholds
-        for (source, label, other), count in sorted(self._n_swapped.items()):
-            share = count / self._n_boxes[source, label]
-            if count >= limits["min_count"] and share >= limits["min_share"]:
-                yield Occurrence(
-                    class_name=self._names[label],
-                    source=source,
-                    count=count,
-                    share=share,
-                    examples=tuple(self._examples[source, label, other]),
-                    detail=f"look like {self._names[other]}",
-                )
+        yield from self._tally.occurrences(self._thresholds)

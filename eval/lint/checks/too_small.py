@@ -24,7 +24,4 @@ class TooSmall:
 
     def occurrences(self) -> Iterator[Occurrence]:
         """Yield the classes with enough small boxes."""
-        limits = self._thresholds
-        yield from self._tally.occurrences(
-            min_share=limits["min_share"], min_count=limits["min_count"]
-        )
+        yield from self._tally.occurrences(self._thresholds)

@@ -46,10 +46,7 @@ class UnlikelySizes:
 
     def occurrences(self) -> Iterator[Occurrence]:
         """Yield the classes with enough such boxes."""
-        limits = self._thresholds
-        yield from self._tally.occurrences(
-            min_share=limits["min_share"], min_count=limits["min_count"]
-        )
+        yield from self._tally.occurrences(self._thresholds)
 
 
 def _with_aspect(

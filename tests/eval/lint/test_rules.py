@@ -164,14 +164,22 @@ def test_flags_are_not_checked_for_shifts(clean: list[LintPage], names: Sequence
     assert not {name for name in classes if name.startswith("flag")}
 
 
-@pytest.mark.parametrize("share", [0.05, 0.5, 1.0])
-def test_swapped_accidentals(share: float, clean: list[LintPage], names: Sequence[str]) -> None:
-    swapped = ["keySharp", "keyFlat"]
-    pages = planted(clean, names, bugs.as_other_accidental, share, only=swapped)
+@pytest.mark.parametrize(
+    ("first", "second", "share"),
+    [
+        *(("noteheadBlack", "noteheadHalf", share) for share in (0.01, 0.05, 0.5, 1.0)),
+        *(("keySharp", "keyFlat", share) for share in (0.05, 0.5, 1.0)),
+    ],
+)
+def test_swapped_classes(
+    first: str, second: str, share: float, clean: list[LintPage], names: Sequence[str]
+) -> None:
+    pages = planted(clean, names, bugs.swapped(first, second), share, only=[first, second])
     findings = found(lint(pages, names, only("swapped-classes")), "swapped-classes")
-    assert {f.occurrence.class_name for f in findings} <= set(swapped)
-    details = {f.occurrence.detail for f in findings}
-    assert details & {"look like keyFlat", "look like accidentalFlat", "look like keySharp"}
+    pairs = {(f.occurrence.class_name, f.occurrence.detail) for f in findings}
+    assert pairs & {(first, f"look like {second}"), (second, f"look like {first}")}
+    assert {name for name, _ in pairs} <= {first, second}
+    assert all(1 <= len(f.occurrence.examples) <= 3 for f in findings)
 
 
 def test_dots_need_a_note(clean: list[LintPage], names: Sequence[str]) -> None:
@@ -240,6 +248,19 @@ def test_boxes_cut_by_a_tile_are_no_bug(clean: list[LintPage], names: Sequence[s
         "edge-excess: needs whole pages, not tiles",
         "structure: needs whole pages, not tiles",
     ]
+
+
+@pytest.mark.parametrize("largest", [0.3, 0.6, 0.9])
+def test_large_objects_are_no_corners(
+    largest: float, clean: list[LintPage], names: Sequence[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    sides = rng.uniform(0.02, largest, (2000, 2))
+    centres = sides / 2 + rng.random((2000, 2)) * (1 - sides)
+    labels = rng.integers(0, len(names), 2000)
+    rows = np.column_stack((labels, centres, sides)).astype(np.float64)
+    findings = lint([with_rows(clean[0], rows)], names, only("corners-as-sizes")).findings
+    assert findings == []
 
 
 def test_rules_that_are_off_are_not_checked(clean: list[LintPage], names: Sequence[str]) -> None:

@@ -1,11 +1,16 @@
 """Pairs of similar boxes, with a bounded number of comparisons."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from planted_labels import with_rows
 
 from converters.overlaps import overlapping_pairs
+from eval.lint.checks import similar_boxes
 from eval.lint.checks.self_suppressed import _suppressed
-from eval.lint.checks.similar_boxes import similar_pairs
+from eval.lint.checks.similar_boxes import page_pairs, similar_pairs
+from eval.lint.pages import LintPage
 
 
 @pytest.mark.parametrize("n", [0, 1, 300])
@@ -30,6 +35,31 @@ def test_many_boxes_on_a_page(n: int, spread_px: float, least_suppressed: int) -
     assert len(pairs) < 20 * n
     assert (pairs[:, 0] < pairs[:, 1]).all()
     assert _suppressed(pairs, n).sum() >= least_suppressed
+
+
+@pytest.mark.parametrize("is_crowded", [False, True])
+@pytest.mark.parametrize("same_class", [False, True])
+@pytest.mark.parametrize("min_iou", [0.3, 0.7, 0.9])
+def test_pairs_of_a_page_are_those_of_its_complete_boxes(
+    min_iou: float,
+    same_class: bool,
+    is_crowded: bool,
+    clean: list[LintPage],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if is_crowded:
+        monkeypatch.setattr(similar_boxes, "MAX_CANDIDATES", 10)
+    rng = np.random.default_rng(0)
+    rows = clean[0].rows[rng.integers(0, len(clean[0].rows), 300)]
+    rows[:, 1:3] += rng.normal(0, 2e-4, (300, 2))
+    rows[:30, 1] = rows[:30, 3] / 2  # at the border
+    page = replace(with_rows(clean[0], rows), is_tile=True)
+    complete = np.flatnonzero(page.is_complete)
+    assert 0 < len(complete) < 300
+    boxes, labels = page.page.boxes_xyxy[complete], page.page.labels[complete]
+    expected = complete[similar_pairs(boxes, min_iou, labels if same_class else None)]
+    assert len(expected)
+    assert page_pairs(page, min_iou, same_class=same_class).tolist() == expected.tolist()
 
 
 def test_suppression_is_greedy() -> None:

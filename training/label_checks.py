@@ -14,10 +14,7 @@ import numpy as np
 from ultralytics.utils import LOGGER
 
 from class_maps import InputError, short_list
-from converters.boxes import cxcywh_to_xyxy
-from converters.formats.labelled_files import ImageLabels
 from converters.manifest import read_manifest
-from converters.page import Page
 from eval.html.number_format import counted
 from eval.lint.findings import Finding
 from eval.lint.pages import LintPage, RecordedPages
@@ -68,20 +65,9 @@ def _pages(source: TrainingSource, labels: Mapping[str, SplitLabels]) -> Iterato
         folder = source.dataset.splits[split].absolute()
         for file, image in labels[split].images.items():
             path = Path(file)
-            page = _page(image, PurePosixPath(path.relative_to(folder)))
+            page = image.page(PurePosixPath(path.relative_to(folder)))
             rows = image.rows.astype(np.float64)
             yield recorded.lint_page(path, page, rows, split, may_be_read=False)
-
-
-def _page(image: ImageLabels, name: PurePosixPath) -> Page:
-    sides = [image.width, image.height] * 2
-    return Page(
-        image=name,
-        width=image.width,
-        height=image.height,
-        boxes_xyxy=cxcywh_to_xyxy(image.rows[:, 1:].astype(np.float64) * sides),
-        labels=image.rows[:, 0].astype(np.int64),
-    )
 
 
 def _is_separated(finding: Finding, separate: Mapping[str, str]) -> bool:

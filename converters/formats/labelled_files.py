@@ -6,14 +6,16 @@ Shapes: N symbols of an image.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
 from class_maps import InputError
+from converters.boxes import cxcywh_to_xyxy
 from converters.files.process_pool import for_files
 from converters.formats.yolo_dataset import LabelledImage, YoloDataset, labelled_image
+from converters.page import Page
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -27,6 +29,21 @@ class ImageLabels:
     rows: NDArray[np.float32]
     """Label, then centre, width and height as fractions of the image, without duplicates, shape
     ``(N, 5)``."""
+
+    def page(self, name: PurePosixPath) -> Page:
+        """Return the image as a page with boxes in pixels.
+
+        Args:
+            name: Name of the page.
+        """
+        rows = self.rows.astype(np.float64)
+        return Page(
+            image=name,
+            width=self.width,
+            height=self.height,
+            boxes_xyxy=cxcywh_to_xyxy(rows[:, 1:] * ([self.width, self.height] * 2)),
+            labels=rows[:, 0].astype(np.int64),
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -15,7 +15,6 @@ from torch import Tensor
 from ultralytics.utils.ops import scale_boxes
 
 from class_maps import ConfigError
-from converters.boxes import cxcywh_to_xyxy
 from converters.formats.labelled_files import ImageLabels
 from converters.page import Page
 from eval.metrics.coco import evaluate
@@ -181,12 +180,5 @@ def resolved_selection(select: Selection, inputs: TrainingInputs) -> Selection:
 
 
 def _truth(name: PurePosixPath, image: ImageLabels, source: TrainingSource) -> Page:
-    rows = image.rows.astype(np.float64)
-    sides = [image.width, image.height, image.width, image.height]
-    return Page(
-        image=name,
-        width=image.width,
-        height=image.height,
-        boxes_xyxy=cxcywh_to_xyxy(rows[:, 1:] * sides),
-        labels=source.labels[rows[:, 0].astype(np.int64)],
-    )
+    page = image.page(name)
+    return replace(page, labels=source.labels[page.labels])

@@ -40,7 +40,7 @@ def sheet(
 
     Examples:
         omr sheet data sheets
-        omr sheet data sheets --no-lint --symbols 60
+        omr sheet data more-sheets --no-lint --symbols 60
     """
     from omr.sheets import SheetOptions, draw_sheets
 

@@ -93,8 +93,7 @@ def _root(
 ) -> None:
     """From sheet music to a trained music-symbol detector.
 
-    Typical order: omr convert, omr analyze-density, omr train, omr eval, omr predict. To try it
-    out: omr demo.
+    Typical order: engrave or convert, lint, train, eval, predict. `omr demo` runs most of them.
     """
     level = logging.DEBUG if verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(message)s", handlers=[RichHandler(console=err)])

@@ -21,11 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu.data import TILE
-from benchmarks.gpu.results import Results
+from benchmarks.gpu.results import Results, data_step_parser, wait_for_data
 
 AP50_GOAL = 0.97
 """Goal: minimum instance-weighted AP50."""
-POLL_S = 0.2
 END_S = 5.0
 """Seconds to wait for the end of a terminated training run."""
 MAX_WORKERS = 16
@@ -254,29 +253,11 @@ def measure(recipe: Recipe, options: argparse.Namespace, results: Results, deadl
     add_scores(results, report, on_gpu=device != "cpu")
 
 
-def wait_for_tiles(work: Path, seconds: float) -> None:
-    """Wait for the tiles, which may still be created in the background.
-
-    Raises:
-        SystemExit: The tiles were not ready in time.
-    """
-    latest = time.monotonic() + seconds
-    while not (work / "tiles").exists():
-        if time.monotonic() > latest:
-            sys.exit(f"{work}: no tiles after {seconds:.0f} s; run benchmarks.gpu.data first")
-        time.sleep(POLL_S)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run all measurements within the time limit."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--work", type=Path, required=True, help="folder of benchmarks.gpu.data")
-    parser.add_argument("--out", type=Path, required=True, help="JSON file for the results")
+    parser = data_step_parser(__doc__.splitlines()[0], "a few steps, for a CPU", None)
     parser.add_argument("--weights", type=Path, required=True, help="folder for the weights")
-    parser.add_argument("--small", action="store_true", help="a few steps, for a CPU")
-    parser.add_argument("--device", default="0", help="number of the GPU, cuda, or cpu")
     parser.add_argument("--seconds", type=float, help="time for all epochs; default: the recipe's")
-    parser.add_argument("--limit", type=float, help="seconds for everything")
     options = parser.parse_args(arguments)
     recipe = SMALL if options.small else FULL
     if options.seconds is not None:
@@ -284,7 +265,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     limit = options.limit or recipe.seconds + recipe.start_s + recipe.reserve_s
     deadline = time.monotonic() + limit
     results = Results(options.out)
-    wait_for_tiles(options.work, limit / 4)
+    wait_for_data(options.work, ("tiles",), limit / 4)
     measure(fitted(recipe, deadline - time.monotonic()), options, results, deadline)
 
 

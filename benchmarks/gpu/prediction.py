@@ -5,16 +5,14 @@
 Reads the sheets of ``benchmarks.gpu.data`` with ``harmony-tiny``. Loading the weights is not timed.
 """
 
-import argparse
 import dataclasses
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from benchmarks.gpu.results import Results
+from benchmarks.gpu.results import Results, data_step_parser, wait_for_data
 from benchmarks.predict import loaded
 from benchmarks.timing import alternate
 from eval.metrics.f1 import match
@@ -38,23 +36,13 @@ COMPARED, SMALL_COMPARED = 4, 1
 AGREEMENT_GOAL = 0.999
 ROUND_S = 4.0
 """Remaining seconds below which no setting is measured."""
-POLL_S = 0.2
 
 
 def main() -> None:
     """Measure the speed, and compare the symbols."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--work", type=Path, required=True, help="folder of benchmarks.gpu.data")
-    parser.add_argument("--out", type=Path, required=True, help="JSON file for the results")
-    parser.add_argument("--small", action="store_true", help="one round")
-    parser.add_argument("--device", default="0", help="number of the GPU, cuda, or cpu")
-    parser.add_argument("--limit", type=float, default=25.0, help="seconds for everything")
-    options = parser.parse_args()
+    options = data_step_parser(__doc__.splitlines()[0], "one round", 25.0).parse_args()
     end, sheets = time.monotonic() + options.limit, options.work / "sheets"
-    while not sheets.exists():
-        if time.monotonic() + ROUND_S > end:
-            sys.exit(f"{options.work}: no sheets; run benchmarks.gpu.data first")
-        time.sleep(POLL_S)
+    wait_for_data(options.work, ("sheets",), options.limit - ROUND_S)
     results, weights = Results(options.out), weights_path(WEIGHTS)
     network = open_network(weights, device="0" if options.device == "cuda" else options.device)
     data = read_evaluation_set(sheets, "train", "page")

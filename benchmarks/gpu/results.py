@@ -5,11 +5,14 @@ A step that is killed at its time limit keeps every row it has written so far.
 
 import argparse
 import json
+import sys
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+POLL_S = 0.1
 Cell = str | int | float | None
 
 
@@ -96,6 +99,39 @@ def step_parser(description: str, small: str) -> argparse.ArgumentParser:
     parser.add_argument("--small", action="store_true", help=small)
     parser.add_argument("--limit", type=float, default=70.0, help="seconds")
     return parser
+
+
+def data_step_parser(description: str, small: str, limit: float | None) -> argparse.ArgumentParser:
+    """Create the argument parser of a step that reads the data of ``benchmarks.gpu.data``.
+
+    Args:
+        description: First line of the step's help.
+        small: Help for ``--small``.
+        limit: Default of ``--limit`` in seconds; None if the step computes it.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--work", type=Path, required=True, help="folder of benchmarks.gpu.data")
+    parser.add_argument("--out", type=Path, required=True, help="JSON file for the results")
+    parser.add_argument("--small", action="store_true", help=small)
+    parser.add_argument("--device", default="0", help="number of the GPU, cuda, or cpu")
+    parser.add_argument("--limit", type=float, default=limit, help="seconds for everything")
+    return parser
+
+
+def wait_for_data(work: Path, names: Sequence[str], seconds: float) -> None:
+    """Wait for data sets, which may still be created in the background.
+
+    Raises:
+        SystemExit: One was not ready in time.
+    """
+    latest = time.monotonic() + seconds
+    while missing := [name for name in names if not (work / name).exists()]:
+        if time.monotonic() > latest:
+            sys.exit(
+                f"{work}: no {' and no '.join(missing)} after {seconds:.0f} s; run "
+                "benchmarks.gpu.data first"
+            )
+        time.sleep(POLL_S)
 
 
 def read_results(path: Path) -> dict[str, Any]:

@@ -7,11 +7,9 @@ optimiser and shifts. Every measurement is a separate process. Those of a group 
 same time, and then run one after the other. The most important group comes first.
 """
 
-import argparse
 import json
 import os
 import statistics
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchmarks.gpu.figures import PHASES, Figures, Setup, read_figures
-from benchmarks.gpu.results import Results
+from benchmarks.gpu.results import POLL_S, Results, data_step_parser, wait_for_data
 from benchmarks.gpu.waiting_process import WaitingProcess
 
 WHOLE, COCO_LIKE = "whole", "coco_like"
@@ -30,7 +28,6 @@ BUSY_GOAL = 90.0
 """Goal: minimum GPU utilisation in percent."""
 BATCH, IMGSZ = 64, 640  # pages of 1,200 symbols: Ultralytics' assigner needs about 20 GB
 MAX_WORKERS = 16
-POLL_S = 0.1
 LEAST_GROUP_S = 25.0
 """Remaining seconds below which no further group is started."""
 SETUP_SHARE = 0.6
@@ -333,30 +330,15 @@ def busy_share(figures: Figures) -> float | None:
     return figures.busy if figures.busy is not None else figures.utilisation
 
 
-def wait_for_data(work: Path, deadline: float) -> bool:
-    """Wait for the data sets, which may still be created in the background."""
-    while time.monotonic() < deadline:
-        if (work / WHOLE).exists() and (work / COCO_LIKE).exists():
-            return True
-        time.sleep(POLL_S)
-    return False
-
-
 def main() -> None:
     """Run all measurements within the time limit."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--work", type=Path, required=True, help="folder of benchmarks.gpu.data")
-    parser.add_argument("--out", type=Path, required=True, help="JSON file for the results")
-    parser.add_argument("--small", action="store_true", help="a few steps, for a CPU")
-    parser.add_argument("--device", default="0", help="number of the GPU, cuda, or cpu")
-    parser.add_argument("--limit", type=float, default=75.0, help="seconds for everything")
+    parser = data_step_parser(__doc__.splitlines()[0], "a few steps, for a CPU", 75.0)
     options = parser.parse_args()
     deadline = time.monotonic() + options.limit
     results = Results(options.out)
     for note in (DIFFERENCES, LABELS_NOTE, OWN_NOTE, BUSY_NOTE):
         results.note(note)
-    if not wait_for_data(options.work, time.monotonic() + options.limit / 2):
-        sys.exit(f"{options.work}: no {WHOLE} or no {COCO_LIKE}; run benchmarks.gpu.data first")
+    wait_for_data(options.work, (WHOLE, COCO_LIKE), options.limit / 2)
     base = base_setup(small=options.small, device=options.device)
     plans = SMALL_PLANS if options.small else PLANS
     throughput = Throughput(results, base, options.work, deadline)

@@ -88,7 +88,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, required=True)
     options = vars(parser.parse_args())
     follow_plan(EpochPlan(options.pop("seconds")))
-    train(TrainConfig(epochs=MOST_EPOCHS, validate=False, **options))
+    train(TrainConfig(epochs=MOST_EPOCHS, validate=False, lint=False, **options))
 
 
 if __name__ == "__main__":

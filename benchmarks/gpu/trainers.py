@@ -68,6 +68,7 @@ def train_omr(setup: Setup) -> None:
         scale=SCALE,
         brightness=BRIGHTNESS,
         validate=False,
+        lint=False,  # Ultralytics has no such checks, and setting up is not measured
     )
     train(config)
 

@@ -96,6 +96,7 @@ def prepare(setup: Setup) -> tuple[Any, dict[str, Any]]:
         lr=LR,
         brightness=BRIGHTNESS,
         validate=False,
+        lint=False,
     )
     trainer = ready_trainer(config)
     batch = next(iter(trainer.train_loader))

@@ -1,7 +1,8 @@
 """Contact sheets of a data set for ``omr sheet``."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -24,7 +25,7 @@ Track: TypeAlias = Callable[[Iterable[Any], str, int], Iterable[Any]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SheetOptions:
-    """What contact sheets show."""
+    """Options of contact sheets."""
 
     n_random: int = 16
     """Random symbols per class and source."""
@@ -36,7 +37,7 @@ class SheetOptions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SheetsResult:
-    """What was written."""
+    """Counts of the sheets that were written, and warnings."""
 
     n_sheets: int
     n_crops: int
@@ -70,7 +71,7 @@ def draw_sheets(
     Args:
         data: Data set in YOLO format.
         out: Folder to create.
-        options: What to show.
+        options: Options of the sheets.
         force: Whether to replace ``out`` if omr wrote all files in it.
         track: Progress display.
 
@@ -81,20 +82,15 @@ def draw_sheets(
     dataset = open_dataset(data)
     settings = read_config(options.config) if options.config else None
     with atomic_folder(out, force=force, inputs=(data,)) as folder:
-        selector = Selector(dataset.names, options.n_random)
         n_images = sum(len(dataset.image_paths(split)) for split in dataset.own_splits())
-
-        def watched() -> Iterator[LintPage]:
-            for page in track(lint_pages(dataset), "Reading labels", n_images):
-                selector.add(page)
-                yield page
-
-        findings: list[Finding] = []
+        pages = track(lint_pages(dataset), "Reading labels", n_images)
+        selector = Selector(dataset.names, options.n_random)
+        added = _added(selector, pages)
+        findings: Sequence[Finding] = ()
         if options.lint:
-            findings = [*lint(watched(), dataset.names, settings).findings]
+            findings = lint(added, dataset.names, settings).findings
         else:
-            for _ in watched():
-                pass
+            deque(added, maxlen=0)
         if not selector.counts:
             raise InputError(f"none of the {n_images:,} images has a label", path=data)
         symbols = selector.chosen(findings)
@@ -110,3 +106,10 @@ def draw_sheets(
         content = {"versions": installed_versions(TOOLKIT, "numpy"), **result.to_json()}
         (folder / MANIFEST).write_text(f"{json.dumps(content, indent=1)}\n", encoding="utf-8")
     return result
+
+
+def _added(selector: Selector, pages: Iterable[LintPage]) -> Iterator[LintPage]:
+    """Yield pages unchanged, each after it was added to a selector."""
+    for page in pages:
+        selector.add(page)
+        yield page

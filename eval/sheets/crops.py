@@ -6,6 +6,7 @@ Shapes: an image is ``(H, W)`` or ``(H, W, 3)``, its colours in OpenCV's order, 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -41,7 +42,7 @@ class Crop:
 
 
 def cut_crops(
-    symbols: Sequence[ChosenSymbol], read: Callable[..., Pixels] = images.read
+    symbols: Sequence[ChosenSymbol], read: Callable[[Path], Pixels] = images.read
 ) -> Iterator[Crop]:
     """Cut symbols out of their images, each of which is decoded once.
 

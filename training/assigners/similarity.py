@@ -89,7 +89,8 @@ def complete_iou(first_xyxy: Tensor, second_xyxy: Tensor) -> Tensor:
     intersection = inner_width * inner_height  # (P,)
     overlap = intersection / ((width * height).sum(dim=0) - intersection + IOU_EPS)
     diagonal = (high_1.maximum(high_2) - low_1.minimum(low_2)).pow(2).sum(dim=1)  # squared
-    distance = (low_2 + high_2 - low_1 - high_1).pow(2).sum(dim=1)  # squared, of twice the centres
+    # Four times the squared distance of the centres.
+    distance = (low_2 + high_2 - low_1 - high_1).pow(2).sum(dim=1)
     angle_1, angle_2 = (width / height).atan().unbind()
     shape = (4 / math.pi**2) * (angle_2 - angle_1).pow(2)
     with torch.no_grad():

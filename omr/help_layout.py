@@ -18,6 +18,7 @@ PANELS: dict[str, dict[str, tuple[str, ...]]] = {
         "Scale and tiles": ("tile", "overlap", "min_visible", "blank_tiles", "scale"),
         "Invalid and duplicate symbols": ("dedup_iou", "min_side", "clip"),
         "Held-out pages": ("val", "split_by", "seed"),
+        "Several machines": ("backend", "scheduler", "shard", "merge"),
     },
     "split": {
         "Splits": ("by", "val", "test", "seed"),

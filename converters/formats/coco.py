@@ -8,7 +8,8 @@ Predictions have a ``score``, and the fields without which CVAT refuses a file: 
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -195,7 +196,8 @@ class CocoFile:
         images: Path | None = None,
     ) -> None:
         self.path, self.split, self.state = path, split, state(path)
-        data, file = _decode(path)
+        self._reopened = partial(type(self), path, split, warnings, images=images)
+        _, file = _decode(path)
         checked = checked_images(_entries(file, path), path, "file_name", images)
         located = find_images(path, checked, images)
         self.image_folder, self.warnings = located.folder, (*warnings, *located.warnings)
@@ -204,13 +206,11 @@ class CocoFile:
         }
         """Width and height of each image in pixels."""
         self._names = _category_names(file, path)
-        self._table = read_table(
-            data,
-            file.annotations,
-            {key: i for i, key in enumerate(self._names)},
-            {key: i for i, key in enumerate(located.images)},
-            path,
-        )
+        self._row_of_image = {key: i for i, key in enumerate(located.images)}
+
+    def __reduce__(self) -> tuple[Callable[[], "CocoFile"], tuple[()]]:
+        """Pickle how the file is opened, and not its content."""
+        return self._reopened, ()
 
     def sha256(self) -> str:
         """Hash the file."""
@@ -238,13 +238,13 @@ class CocoFile:
                 their category has no class, they are crowd regions (one box for many objects), or
                 they have no box.
             clip: Accept boxes that extend beyond the image; cleaning clips them later.
-            workers: Not used; the file has been decoded already.
+            workers: Not used.
 
         Raises:
             InputError: An annotation has an unknown image or category, or an invalid box.
         """
         sizes = np.array(list(self.images.values()), np.float64).reshape(-1, 2)
-        table = self._table.inside(sizes, self.path, counts, clip=clip)
+        table = self._table().inside(sizes, self.path, counts, clip=clip)
         names = list(self._names.values())
         label_of = np.array([labels.get(mapping.class_of.get(name, ""), -1) for name in names], int)
         table_labels = label_of[table.categories]
@@ -270,6 +270,12 @@ class CocoFile:
                 symbol_ids=None if table.ids is None else table.ids[rows],
                 n_annotations=len(of_image),
             )
+
+    def _table(self) -> CocoTable:
+        """Decode the annotations, which are not kept: a data set may have many files."""
+        data, file = _decode(self.path)
+        row_of_name = {key: i for i, key in enumerate(self._names)}
+        return read_table(data, file.annotations, row_of_name, self._row_of_image, self.path)
 
 
 def _decode(path: Path) -> tuple[bytes, _File]:

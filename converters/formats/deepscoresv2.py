@@ -13,7 +13,7 @@ Shapes: N annotations of a file.
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -114,6 +114,7 @@ class DeepScoresFile:
         images: Path | None = None,
     ) -> None:
         self.path, self.split, self.state = path, split, state(path)
+        self._reopened = partial(type(self), path, split, warnings, images=images)
         self._file, self._offset = open_json(path)
         checked = _images(self._file.images, path, images)
         located = find_images(path, checked, images)
@@ -123,6 +124,10 @@ class DeepScoresFile:
             image: (width, height) for image, width, height in located.images.values()
         }
         """Width and height of each image in pixels."""
+
+    def __reduce__(self) -> tuple[Callable[[], "DeepScoresFile"], tuple[()]]:
+        """Pickle how the file is opened, and not its content."""
+        return self._reopened, ()
 
     def sha256(self) -> str:
         """Hash the file."""

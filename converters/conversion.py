@@ -37,6 +37,7 @@ from converters.parts.making import (
 )
 from converters.parts.plan import Part, plan_parts
 from converters.parts.records import (
+    RECORDS,
     finished_parts,
     has_finished_parts,
     keep_parts,
@@ -151,7 +152,7 @@ def convert(
         finished = _take_over(folder, opened.parts, options, say)
         if only_merge and len(finished) < len(opened.parts):
             raise _missing_parts(opened.parts, finished)
-        manifest = ManifestBuilder(names=options.class_map.names)
+        manifest = ManifestBuilder(names=options.class_map.names, scratch=folder / RECORDS)
         manifest.counts.warnings += opened.remarks
         made = PartsMade(counts=manifest.counts)
         make_split_folders(folder, opened.split_names, options)

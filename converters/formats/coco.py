@@ -8,6 +8,7 @@ Predictions have a ``score``, and the fields without which CVAT refuses a file: 
 """
 
 import json
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -67,6 +68,8 @@ class CocoWriter:
 class CocoFileWriter:
     """Writes one file, which is reopened for each page, so that an error leaves no file open.
 
+    The list of images is kept in a temporary file until the end.
+
     Args:
         path: File to write.
         names: Names of the classes.
@@ -77,32 +80,41 @@ class CocoFileWriter:
         self, path: Path, names: Sequence[str], files: Mapping[PurePosixPath, Path] | None = None
     ) -> None:
         self._path, self._names, self._image_files = path, names, files or {}
-        self._images: list[dict[str, Any]] = []
-        self._n = 0
+        self._images_path = path.with_suffix(".images")
+        self._images_path.write_bytes(b"")
+        self._n_images = self._n = 0
         self._header: dict[str, Any] = {}
-        self._write('{"annotations": [')
+        _append(self._path, '{"annotations": [')
 
     def add(self, page: Page) -> None:
         """Write the annotations of one page."""
+        self._n_images += 1
         name = self._image_files.get(page.image, page.image).as_posix()
         size = {"width": page.width, "height": page.height}
-        self._images.append({"id": len(self._images) + 1, "file_name": name, **size})
+        image = json.dumps({"id": self._n_images, "file_name": name, **size})
+        _append(self._images_path, f"{',' if self._n_images > 1 else ''}\n{image}")
         if page.scores is not None:
             self._header = {"info": {}, "licenses": []}
-        rows = list(annotations(page, image_id=len(self._images), first_id=self._n + 1))
+        rows = list(annotations(page, image_id=self._n_images, first_id=self._n + 1))
         commas = [",\n" if self._n + i else "\n" for i in range(len(rows))]
-        self._write("".join(c + json.dumps(row) for c, row in zip(commas, rows, strict=True)))
+        text = "".join(c + json.dumps(row) for c, row in zip(commas, rows, strict=True))
+        _append(self._path, text)
         self._n += len(rows)
 
     def close(self) -> None:
         """Write the images and categories after the annotations."""
         categories = [{"id": i + 1, "name": name} for i, name in enumerate(self._names)]
-        rest = {**self._header, "images": self._images, "categories": categories}
-        self._write("],\n" + json.dumps(rest, indent=1)[2:] + "\n")
+        rest = json.dumps({**self._header, "categories": categories}, indent=1)
+        with self._path.open("ab") as out, self._images_path.open("rb") as images:
+            out.write(b'],\n"images": [')
+            shutil.copyfileobj(images, out)
+            out.write(f"],\n{rest[2:]}\n".encode())
+        self._images_path.unlink()
 
-    def _write(self, text: str) -> None:
-        with self._path.open("a", encoding="utf-8") as out:
-            out.write(text)
+
+def _append(path: Path, text: str) -> None:
+    with path.open("a", encoding="utf-8") as out:
+        out.write(text)
 
 
 def annotations(page: Page, *, image_id: int, first_id: int) -> Iterator[dict[str, Any]]:

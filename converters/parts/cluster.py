@@ -35,7 +35,7 @@ def on_cluster(
     from joblib import Parallel, delayed, parallel_config
 
     try:
-        client = Client(scheduler, timeout=CONNECT_S)
+        client = Client(scheduler, timeout=CONNECT_S)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"no Dask scheduler answers ({error}); start one with `dask scheduler`",

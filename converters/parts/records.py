@@ -131,17 +131,22 @@ def keep_parts(folder: Path, finished: Sequence[Part]) -> None:
         if int(path.stem) not in {part.number for part in finished}:
             path.unlink()
     images = set(_images(folder, finished))
-    for kind, expected in ((IMAGE_FOLDER, images), (LABELS, {*map(label_path, images)})):
-        if not (folder / kind).is_dir():
-            continue
-        found = set(_files(folder / kind))
-        if expected - found:
-            raise OmrError(
-                f"{min(expected - found)}: missing, so the conversion cannot be continued; remove "
-                f"{folder}"
-            )
-        for path in found - expected:
-            path.unlink()
+    _keep_only(images, folder / IMAGE_FOLDER)
+    _keep_only({*map(label_path, images)}, folder / LABELS)
+
+
+def _keep_only(expected: set[Path], folder: Path) -> None:
+    """Remove all files but those expected from a folder, which need not exist."""
+    if not folder.is_dir():
+        return
+    found = set(_files(folder))
+    if missing := expected - found:
+        raise OmrError(
+            f"{min(missing)}: missing, so the conversion cannot be continued; remove "
+            f"{folder.parent}"
+        )
+    for path in found - expected:
+        path.unlink()
 
 
 def _images(folder: Path, parts: Sequence[Part]) -> Iterator[Path]:

@@ -1,6 +1,6 @@
 """Kills this process at its Nth change of a file in a folder; run by tests in a process of its own.
 
-Arguments: N (0 to kill nothing), source, target. Prints the number of changes.
+Arguments: N (0 to kill nothing), source, target. Writes the number of changes.
 """
 
 import os
@@ -39,7 +39,7 @@ def main() -> None:
     plan.PART_PAGES = 1
     sys.addaudithook(watch)
     convert(source, target, OPTIONS)
-    print(count)
+    sys.stdout.write(f"{count}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Conversions of several parts: continued after any failure, divided among jobs, and merged."""
 
-import json
 import os
 import random
 import subprocess
@@ -58,7 +57,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 def stop_after(n: int, error: BaseException) -> conversion.Track:
     """Progress display that raises an error after some pages."""
 
-    def track(pages: Iterable[PreparedPage], _total: int) -> Iterator[PreparedPage]:
+    def track(pages: Iterable[PreparedPage], total: int) -> Iterator[PreparedPage]:
+        assert total > 0
         for i, page in enumerate(pages):
             if i == n:
                 raise error
@@ -140,9 +140,7 @@ def test_other_options_start_anew(
     assert len(list((out / "images").rglob("*.png"))) == 12  # no tiles of the first attempt
 
 
-def test_a_changed_file_is_converted_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_changed_file_is_converted_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, out = sharded.write(tmp_path / "data"), tmp_path / "out"
     with pytest.raises(OmrError):
         convert(source, out, OPTIONS, track=stop_after(9, OmrError("stop")))
@@ -221,7 +219,7 @@ def test_two_jobs_with_the_same_shard(source: Path, tmp_path: Path) -> None:
         folder.joinpath(".omr-parts").mkdir(parents=True)
         with (
             locked_part(folder, 2),
-            pytest.raises(ConfigError, match="another omr process .* is writing here"),
+            pytest.raises(ConfigError, match=r"another omr process .* is writing here"),
         ):
             convert_shard(source, out, OPTIONS, (1, 2))
         with pytest.raises(ConfigError, match="another omr process"):
@@ -263,9 +261,7 @@ def test_a_killed_conversion_continues(
 
 
 @pytest.mark.parametrize("form", ["deepscoresv2", "coco", "yolo", "labelme", "mung"])
-def test_files_are_opened_again_in_other_processes(
-    form: str, source: Path, tmp_path: Path
-) -> None:
+def test_files_are_opened_again_in_other_processes(form: str, source: Path, tmp_path: Path) -> None:
     """Whole parts are sent to processes if there are enough of them."""
     data = source
     if form != "deepscoresv2":

@@ -29,10 +29,11 @@ from converters.manifest import (
 )
 from converters.names import IMAGE_FOLDER, LABELS, source_names
 from converters.opened_sources import OpenedSource, open_all
+from converters.prepare.candidates import CandidateLimits
 from converters.prepare.preparation import Job, PreparedPage, prepare
 from converters.split_assignment import SplitAssignment, assign_splits
 
-__all__ = ["ConversionOptions", "Track", "convert"]
+__all__ = ["ConversionOptions", "SheetWriter", "Track", "convert"]
 
 
 class Track(Protocol):
@@ -40,6 +41,20 @@ class Track(Protocol):
 
     def __call__(self, pages: Iterable[PreparedPage], total: int) -> Iterable[PreparedPage]:
         """Yield each of ``total`` pages unchanged."""
+
+
+class SheetWriter(Protocol):
+    """Writes contact sheets of a data set."""
+
+    @property
+    def limits(self) -> CandidateLimits:
+        """Numbers of candidates to find on each page."""
+
+    def add(self, page: PreparedPage) -> None:
+        """Add the candidates of a page."""
+
+    def write(self, folder: Path) -> None:
+        """Write the sheets to the folder of the complete data set; must not raise an error."""
 
 
 def _untracked(pages: Iterable[PreparedPage], total: int) -> Iterable[PreparedPage]:
@@ -56,6 +71,7 @@ def convert(
     workers: int = 1,
     force: bool = False,
     track: Track = _untracked,
+    sheets: SheetWriter | None = None,
 ) -> dict[str, Any]:
     """Convert data sets to one; ``target`` appears only after everything has been written.
 
@@ -71,6 +87,7 @@ def convert(
         workers: Number of worker processes; does not change the bytes written.
         force: Whether to replace ``target`` if omr created it.
         track: Progress display.
+        sheets: Writer of contact sheets; needs images in ``target``.
 
     Returns:
         The counts in the manifest.
@@ -96,7 +113,8 @@ def convert(
         manifest = ManifestBuilder(names=class_map.names)
         manifest.counts.warnings += remarks
         writers = _writers(folder, sources, options)
-        jobs = _jobs(sources, splits, options, manifest, folder, workers)
+        limits = sheets.limits if sheets else None
+        jobs = _jobs(sources, splits, options, manifest, folder, workers, limits)
         n_pages = sum(len(file.images) for file in files)
         with closing(in_order(prepare, jobs, workers)) as prepared_pages:
             for prepared_page in track(prepared_pages, n_pages):  # prepared as the loop asks for it
@@ -104,6 +122,8 @@ def convert(
                     for writer in writers:  # label files of YOLO were written by prepare
                         writer.add(prepared_page.split, page)
                 manifest.add(prepared_page)
+                if sheets:
+                    sheets.add(prepared_page)
         check_counts(manifest, sources, class_map.name)
         for writer in writers:
             writer.close()
@@ -111,6 +131,8 @@ def convert(
         entries = [_data_set(opened) for opened in sources]
         check_unchanged(files)
         manifest.write(folder, _conversion_entry(entries, options))
+        if sheets:
+            sheets.write(folder)
     return manifest.summary()
 
 
@@ -153,6 +175,7 @@ def _jobs(
     manifest: ManifestBuilder,
     folder: Path,
     workers: int,
+    candidates: CandidateLimits | None,
 ) -> Iterator[Job]:
     labels, clip = options.class_map.labels, options.preparation.cleaning.clip
     folders: dict[str, tuple[Path | None, Path | None]] = {}
@@ -178,6 +201,7 @@ def _jobs(
                     return_symbols=set(options.formats) != {"yolo"},
                     names=options.class_map.names,
                     options=options.preparation,
+                    candidates=candidates,
                 )
 
 

@@ -121,6 +121,13 @@ LabelsOnly: TypeAlias = Annotated[
     bool,
     typer.Option("--labels-only", help="Convert labels only; images are neither read nor written."),
 ]
+Sheets: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--sheets/--no-sheets",
+        help="Show symbols of every class in OUT/sheets.html; takes little time.",
+    ),
+]
 Force: TypeAlias = Annotated[
     bool, typer.Option("--force", help="Replace OUT if omr wrote all files in it.")
 ]

@@ -1,17 +1,19 @@
 """Contact sheets as pictures, and an HTML index that filters their crops."""
 
 import re
+from base64 import b64encode
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from converters import images
+from converters.prepare.candidates import REASONS
 from eval.html import page
 from eval.sheets.crops import Crop
-from eval.sheets.selection import LARGEST, RANDOM, SMALLEST, Group
+from eval.sheets.selection import Group
 
 INDEX = "index.html"
 FOLDER = "sheets"
@@ -47,7 +49,12 @@ class PlacedCrop:
         """Image and box, for finding the symbol in the data set."""
         symbol = self.crop.symbol
         box = " ".join(f"{side:.0f}" for side in symbol.box_xyxy)
-        return f"{symbol.split}/{symbol.image} [{box}]"
+        return f"{symbol.image.split}/{symbol.image.name} [{box}]"
+
+    @property
+    def url(self) -> str:
+        """The picture of the crop as a data URL."""
+        return f"data:image/png;base64,{b64encode(images.png(self.crop.pixels)).decode()}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -59,7 +66,7 @@ class Sheet:
     n_symbols: int
     """Number of symbols of this class and source in the data set."""
     file: str
-    """Picture, relative to the index."""
+    """Picture, relative to the index; empty if the crops are embedded."""
     width: int
     height: int
     crops: tuple[PlacedCrop, ...]
@@ -82,47 +89,77 @@ def write_sheets(
     Raises:
         OSError: A file cannot be written.
     """
-    groups: dict[Group, list[Crop]] = {group: [] for group in sorted(counts)}
-    for crop in crops:
-        groups[crop.symbol.class_name, crop.symbol.source].append(crop)
     (folder / FOLDER).mkdir(parents=True)
     sheets = []
-    for number, (group, of_group) in enumerate(groups.items()):
+    for number, (group, of_group) in enumerate(_grouped(crops, counts).items()):
         if of_group:
             name = _NOT_IN_NAMES.sub("_", "-".join(filter(None, group)))[:80]
-            file = f"{FOLDER}/{number:03}-{name}.png"
-            sheets.append(_write_sheet(of_group, group, counts[group], folder, file))
-    _write_index(sheets, folder / INDEX, title)
+            sheet = _sheet(of_group, group, counts[group], f"{FOLDER}/{number:03}-{name}.png")
+            _write_picture(sheet, folder / sheet.file)
+            sheets.append(sheet)
+    _write_page(sheets, folder / INDEX, title)
     return sheets
 
 
-def _write_sheet(
-    crops: Sequence[Crop], group: Group, n_symbols: int, folder: Path, file: str
-) -> Sheet:
+def write_page(
+    crops: Iterable[Crop], counts: Counter[Group], file: Path, *, title: str, n_images: int
+) -> list[Sheet]:
+    """Write a page that contains the crops, so that no picture can be taken for data.
+
+    Args:
+        crops: Crops in any order.
+        counts: Number of symbols of every class and source.
+        file: HTML file to write.
+        title: Name of the data set.
+        n_images: Number of images of the data set.
+
+    Returns:
+        Sheets by class and source.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    groups = _grouped(crops, counts)
+    sheets = [_sheet(crops, group, counts[group]) for group, crops in groups.items() if crops]
+    hidden = {group: counts[group] for group, crops in groups.items() if not crops}
+    shown = {crop.symbol.image.path for crops in groups.values() for crop in crops}
+    _write_page(sheets, file, title, hidden=hidden, n_shown=len(shown), n_images=n_images)
+    return sheets
+
+
+def _grouped(crops: Iterable[Crop], counts: Counter[Group]) -> dict[Group, list[Crop]]:
+    groups: dict[Group, list[Crop]] = {group: [] for group in sorted(counts)}
+    for crop in crops:
+        groups[crop.symbol.class_name, crop.symbol.image.source].append(crop)
+    return groups
+
+
+def _sheet(crops: Sequence[Crop], group: Group, n_symbols: int, file: str = "") -> Sheet:
     placed = arranged(sorted(crops, key=_order))
-    width = max(crop.x + crop.width for crop in placed)
-    height = max(crop.y + crop.height for crop in placed)
-    canvas = np.full((height, width, 3), 255, np.uint8)
-    for crop in placed:
-        rows, columns = slice(crop.y, crop.y + crop.height), slice(crop.x, crop.x + crop.width)
-        canvas[rows, columns] = crop.crop.pixels
-    images.write(canvas, folder / file)
     return Sheet(
         class_name=group[0],
         source=group[1],
         n_symbols=n_symbols,
         file=file,
-        width=width,
-        height=height,
+        width=max(crop.x + crop.width for crop in placed),
+        height=max(crop.y + crop.height for crop in placed),
         crops=tuple(placed),
     )
 
 
+def _write_picture(sheet: Sheet, file: Path) -> None:
+    canvas = np.full((sheet.height, sheet.width, 3), 255, np.uint8)
+    for crop in sheet.crops:
+        rows, columns = slice(crop.y, crop.y + crop.height), slice(crop.x, crop.x + crop.width)
+        canvas[rows, columns] = crop.crop.pixels
+    images.write(canvas, file)
+
+
 def _order(crop: Crop) -> tuple[int, str, str]:
-    """Sort findings first, then extreme sizes, then random symbols."""
+    """Sort findings first, then extreme sizes and shapes, then random symbols."""
     reason = crop.symbol.reason
-    last = (LARGEST, SMALLEST, RANDOM)
-    return last.index(reason) if reason in last else -1, reason, str(crop.symbol.image)
+    rank = REASONS.index(reason) if reason in REASONS else -1
+    return rank, reason, str(crop.symbol.image.name)
 
 
 def arranged(crops: Sequence[Crop]) -> list[PlacedCrop]:
@@ -138,7 +175,15 @@ def arranged(crops: Sequence[Crop]) -> list[PlacedCrop]:
     return placed
 
 
-def _write_index(sheets: Sequence[Sheet], path: Path, title: str) -> None:
+def _write_page(
+    sheets: Sequence[Sheet],
+    path: Path,
+    title: str,
+    *,
+    hidden: Mapping[Group, int] | None = None,
+    n_shown: int = 0,
+    n_images: int = 0,
+) -> None:
     reasons = Counter(crop.crop.symbol.reason for sheet in sheets for crop in sheet.crops)
     text = page.render(
         "sheets.html.j2",
@@ -149,5 +194,8 @@ def _write_index(sheets: Sequence[Sheet], path: Path, title: str) -> None:
         reasons=sorted(reasons),
         n_crops=sum(reasons.values()),
         script=page.inline(["sheets.js"]),
+        hidden=hidden or {},
+        n_shown=n_shown,
+        n_images=n_images,
     )
     path.write_text(text, encoding="utf-8")

@@ -1,7 +1,7 @@
 """The command ``omr convert``."""
 
 from omr import convert_options as given
-from omr.console import print_json, progress, results
+from omr.console import print_json, progress, results, say
 from omr.options import AsJson, Workers, n_processes, words_of
 
 
@@ -26,15 +26,16 @@ def convert(
     split_by: given.HeldOutUnit = "work",
     seed: given.Seed = 0,
     labels_only: given.LabelsOnly = False,
+    sheets: given.Sheets = True,
     workers: Workers = 0,
     force: given.Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Convert data sets to images and labels for training.
 
-    OUT contains images, labels, data.yaml (which plain `yolo train` reads) and
-    manifest.json, which records the options, hashes of the source, and the numbers
-    of symbols written and dropped. Several data sets are merged into one.
+    OUT contains images, labels, data.yaml (which plain `yolo train` reads),
+    sheets.html, which shows symbols of every class, and manifest.json, which records
+    the options, hashes of the source, and the numbers of symbols written and dropped. Several data sets are merged into one.
 
     Examples:
         omr convert ds2_dense data --classes harmony --tile 640 --val 0.1
@@ -48,6 +49,7 @@ def convert(
     from converters.prepare.scaling import parse_scale
     from converters.prepare.tiles import tile_options
     from omr.conversion_summary import print_summary
+    from omr.converted_sheets import ConvertedSheets, reason_for_none
 
     preparation = PreparationOptions(
         cleaning=CleaningOptions(dedup_iou=dedup_iou, min_side=min_side, clip=clip),
@@ -65,6 +67,11 @@ def convert(
         labels_only=labels_only,
         image_mode=images,
     )
+    reason = reason_for_none(labels_only=labels_only, images=images)
+    writer = None
+    if sheets and not reason:
+        title, names = out.resolve().name, options.class_map.names
+        writer = ConvertedSheets(names, title=title, workers=n_processes(workers))
     summary = conversion.convert(
         source,
         out,
@@ -74,7 +81,10 @@ def convert(
         workers=n_processes(workers),
         force=force,
         track=lambda pages, total: progress(pages, "Converting", total),
+        sheets=writer,
     )
     print_summary(summary, out, to=results(as_json=as_json))
+    if sheets:
+        say(writer.summary(out) if writer else f"no contact sheets: {reason}")
     if as_json:
         print_json(summary)

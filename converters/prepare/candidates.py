@@ -1,0 +1,145 @@
+"""Candidates for contact sheets: symbols of a page, chosen at random and by size and shape.
+
+Shapes: N symbols of a page in all its images, K candidates.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from converters.boxes import Boxes
+from converters.page import Page
+
+RANDOM, LARGEST, SMALLEST, WIDEST, TALLEST = "random", "largest", "smallest", "widest", "tallest"
+REASONS = (LARGEST, SMALLEST, WIDEST, TALLEST, RANDOM)
+"""Reasons to show a symbol, the most interesting first. Sizes are in staff spaces, so images with
+an unknown staff space have neither largest nor smallest symbols; widest and tallest refer to the
+ratio of width and height."""
+MOST_OF_AN_IMAGE = 4
+"""Maximum number of random symbols of a class from one image, so that crops differ."""
+CANDIDATE = np.dtype(
+    [
+        ("label", np.int32),
+        ("image", np.int64),
+        ("reason", np.int8),
+        ("rank", np.float64),
+        ("box_xyxy", np.float64, 4),
+    ]
+)
+"""A candidate: label, index of its image among those of the page, index of its reason in
+:data:`REASONS`, rank (the lowest comes first), and box in pixels of the image."""
+_LEAST_PX = 1e-6
+"""Side that replaces zero in ratios."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CandidateLimits:
+    """Numbers of candidates of a page, per class."""
+
+    n_random: int
+    """Maximum number of random symbols, and of those from one image ``MOST_OF_AN_IMAGE``."""
+    n_extreme: int
+    """Maximum number of symbols for each other reason."""
+
+
+def find_candidates(images: Sequence[Page], limits: CandidateLimits) -> NDArray[np.void]:
+    """Choose symbols of each class of a page.
+
+    Args:
+        images: The page, or its tiles. Symbols that are marked as cut are chosen at random only,
+            and a symbol that is complete in several tiles is chosen once per other reason.
+        limits: Numbers of candidates.
+
+    Returns:
+        Candidates, shape ``(K,)``, of type :data:`CANDIDATE`.
+    """
+    labels = np.concatenate([image.labels for image in images]) if images else np.empty(0, np.int64)
+    if not len(labels):
+        return np.empty(0, CANDIDATE)
+    index = np.repeat(np.arange(len(images)), [len(image.labels) for image in images])  # (N,)
+    boxes = np.concatenate([image.boxes_xyxy for image in images])
+    hashes = np.array([name_hash(image.image) for image in images])[index]
+    sides = np.maximum(boxes[:, 2:] - boxes[:, :2], _LEAST_PX)
+    sizes = sides.max(axis=1) / np.array([image.staff_space or np.nan for image in images])[index]
+    ratios = sides[:, 0] / sides[:, 1]
+    ranks = {LARGEST: -sizes, SMALLEST: sizes, WIDEST: -ratios, TALLEST: ratios, RANDOM: hashes}
+    complete = _complete(images, labels, index, boxes)
+    candidates = []
+    for number, reason in enumerate(REASONS):
+        rank = ranks[reason]
+        if reason == RANDOM:
+            rows = _random_rows(images, labels, index, hashes, limits.n_random)
+        else:
+            usable = complete[~np.isnan(rank[complete])]
+            order = usable[np.lexsort((rank[usable], labels[usable]))]
+            rows = order[position_in_run(labels[order]) < limits.n_extreme]
+        part = np.empty(len(rows), CANDIDATE)
+        part["label"], part["image"], part["box_xyxy"] = labels[rows], index[rows], boxes[rows]
+        part["reason"], part["rank"] = number, rank[rows]
+        candidates.append(part)
+    return np.concatenate(candidates)
+
+
+def _random_rows(
+    images: Sequence[Page],
+    labels: NDArray[np.int64],
+    index: NDArray[np.int64],
+    hashes: NDArray[np.float64],
+    n_random: int,
+) -> NDArray[np.int64]:
+    """Return the indices of random symbols of each class, from the images with the lowest hashes.
+
+    Args:
+        images: Images of the page.
+        labels: Class of each symbol, shape ``(N,)``.
+        index: Image of each symbol, shape ``(N,)``.
+        hashes: Hash of the name of this image, shape ``(N,)``.
+        n_random: Maximum number per class.
+    """
+    seed = int(name_hash(images[0].image) * 2**63)
+    shuffled = np.random.default_rng(seed).permutation(len(labels))
+    order = shuffled[np.lexsort((hashes[shuffled], labels[shuffled]))]
+    order = order[position_in_run(labels[order], index[order]) < MOST_OF_AN_IMAGE]
+    return order[position_in_run(labels[order]) < n_random]
+
+
+def _complete(
+    images: Sequence[Page],
+    labels: NDArray[np.int64],
+    index: NDArray[np.int64],
+    boxes_xyxy: Boxes,
+) -> NDArray[np.int64]:
+    """Return the indices of symbols that no border of a tile cuts, each in its first tile."""
+    parts = [np.zeros(len(i.labels), bool) if i.cut is None else i.cut for i in images]
+    rows = np.flatnonzero(~np.concatenate(parts))
+    if len(images) == 1:
+        return rows
+    places = [image.placement for image in images]
+    corners = np.array([(place.x, place.y) if place else (0, 0) for place in places])
+    on_page = np.round(boxes_xyxy[rows] + np.tile(corners, 2)[index[rows]], 1)
+    order = np.lexsort((*on_page.T, labels[rows]))
+    first = position_in_run(labels[rows][order], *on_page[order].T) == 0
+    return rows[order[first]]
+
+
+def name_hash(image: PurePosixPath) -> float:
+    """Return a pseudorandom number from 0 to 1 that depends on the name of an image alone."""
+    return int.from_bytes(sha256(image.as_posix().encode()).digest()[:8], "big") / 2**64
+
+
+def position_in_run(*keys: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the position of each row among the adjacent rows with equal keys, from 0.
+
+    Args:
+        keys: Arrays of shape ``(N,)``, sorted so that equal rows are adjacent.
+    """
+    n = len(keys[0])
+    is_first = np.ones(n, bool)
+    is_first[1:] = np.any([key[1:] != key[:-1] for key in keys], axis=0)
+    starts = np.flatnonzero(is_first)
+    return np.arange(n) - np.repeat(starts, np.diff(starts, append=n))

@@ -9,10 +9,10 @@ from converters.prepare.preparation import PreparedPage
 from eval.html.number_format import counted
 from eval.sheets.selection import Selector, SourceImage
 
-PAGES_PER_IMAGE, TILES_PER_IMAGE = 40, 10
+PAGES_PER_IMAGE, TILES_PER_IMAGE = 40, 20
 """Images of the data set per image that is opened. Decoding a page takes longer than copying it,
 decoding a tile takes less time than encoding it."""
-LEAST_IMAGES, MOST_IMAGES = 2, 200
+LEAST_PAGES, LEAST_TILES, MOST_IMAGES = 1, 4, 200
 """Limits of the number of images that are opened."""
 MOST_RANDOM, MOST_EXTREME = 8, 2
 """Maximum numbers of symbols per class and source, as in :class:`CandidateLimits`."""
@@ -76,7 +76,7 @@ class ConvertedSheets:
 
     def _draw(self, folder: Path) -> None:
         from eval.sheets.crops import cut_crops
-        from eval.sheets.sheets import write_page
+        from eval.sheets.sheet_files import write_page
 
         symbols = self._selector.chosen(
             limits=limits_for(self._most_images()), most_images=self._most_images(), folder=folder
@@ -92,8 +92,11 @@ class ConvertedSheets:
 
     def _most_images(self) -> int:
         """Return the number of images to open: the time that this takes is a small share."""
-        per_image = TILES_PER_IMAGE if 2 * self._n_encoded > self._n_images else PAGES_PER_IMAGE
-        return min(max(self._n_images // per_image, LEAST_IMAGES), MOST_IMAGES)
+        if 2 * self._n_encoded > self._n_images:
+            n_images = max(self._n_images // TILES_PER_IMAGE, LEAST_TILES)
+        else:
+            n_images = max(self._n_images // PAGES_PER_IMAGE, LEAST_PAGES)
+        return min(n_images, MOST_IMAGES)
 
     def summary(self, out: Path) -> str:
         """Describe the sheets in a line."""

@@ -16,7 +16,8 @@ from converters.boxes import Boxes
 from converters.page import Page
 
 RANDOM, LARGEST, SMALLEST, WIDEST, TALLEST = "random", "largest", "smallest", "widest", "tallest"
-REASONS = (LARGEST, SMALLEST, WIDEST, TALLEST, RANDOM)
+_EXTREMES = LARGEST, SMALLEST, WIDEST, TALLEST
+REASONS = (*_EXTREMES, RANDOM)
 """Reasons to show a symbol, the most interesting first. Sizes are in staff spaces, so images with
 an unknown staff space have neither largest nor smallest symbols; widest and tallest refer to the
 ratio of width and height."""
@@ -33,6 +34,9 @@ CANDIDATE = np.dtype(
 )
 """A candidate: label, index of its image among those of the page, index of its reason in
 :data:`REASONS`, rank (the lowest comes first), and box in pixels of the image."""
+GOLDEN = (5**0.5 - 1) / 2
+"""Golden ratio, whose multiples modulo 1 are spread evenly: adjacent symbols are seldom chosen
+together. NumPy's generators would take longer to import than all candidates to find."""
 _LEAST_PX = 1e-6
 """Side that replaces zero in ratios."""
 
@@ -64,25 +68,48 @@ def find_candidates(images: Sequence[Page], limits: CandidateLimits) -> NDArray[
     index = np.repeat(np.arange(len(images)), [len(image.labels) for image in images])  # (N,)
     boxes = np.concatenate([image.boxes_xyxy for image in images])
     hashes = np.array([name_hash(image.image) for image in images])[index]
+    extremes, reasons, ranks = _extreme_rows(images, labels, index, boxes, limits.n_extreme)
+    random = _random_rows(images, labels, index, hashes, limits.n_random)
+    rows = np.concatenate([extremes, random])
+    candidates = np.empty(len(rows), CANDIDATE)
+    candidates["label"], candidates["image"] = labels[rows], index[rows]
+    candidates["reason"] = np.concatenate([reasons, np.full(len(random), len(_EXTREMES))])
+    candidates["rank"] = np.concatenate([ranks, hashes[random]])
+    candidates["box_xyxy"] = boxes[rows]
+    return candidates
+
+
+def _extreme_rows(
+    images: Sequence[Page],
+    labels: NDArray[np.int64],
+    index: NDArray[np.int64],
+    boxes_xyxy: Boxes,
+    n_extreme: int,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Choose the symbols of extreme sizes and shapes of each class.
+
+    Args:
+        images: Images of the page.
+        labels: Class of each symbol, shape ``(N,)``.
+        index: Image of each symbol, shape ``(N,)``.
+        boxes_xyxy: Boxes in pixels of this image, shape ``(N, 4)``.
+        n_extreme: Maximum number per class and reason.
+
+    Returns:
+        Indices of symbols, of reasons, and ranks, each of shape ``(K,)``.
+    """
+    complete = _complete(images, labels, index, boxes_xyxy)
+    boxes, spaces = boxes_xyxy[complete], [image.staff_space or np.nan for image in images]
     sides = np.maximum(boxes[:, 2:] - boxes[:, :2], _LEAST_PX)
-    sizes = sides.max(axis=1) / np.array([image.staff_space or np.nan for image in images])[index]
-    ratios = sides[:, 0] / sides[:, 1]
-    ranks = {LARGEST: -sizes, SMALLEST: sizes, WIDEST: -ratios, TALLEST: ratios, RANDOM: hashes}
-    complete = _complete(images, labels, index, boxes)
-    candidates = []
-    for number, reason in enumerate(REASONS):
-        rank = ranks[reason]
-        if reason == RANDOM:
-            rows = _random_rows(images, labels, index, hashes, limits.n_random)
-        else:
-            usable = complete[~np.isnan(rank[complete])]
-            order = usable[np.lexsort((rank[usable], labels[usable]))]
-            rows = order[position_in_run(labels[order]) < limits.n_extreme]
-        part = np.empty(len(rows), CANDIDATE)
-        part["label"], part["image"], part["box_xyxy"] = labels[rows], index[rows], boxes[rows]
-        part["reason"], part["rank"] = number, rank[rows]
-        candidates.append(part)
-    return np.concatenate(candidates)
+    sizes, ratios = sides.max(axis=1) / np.array(spaces)[index[complete]], sides[:, 0] / sides[:, 1]
+    ranks = np.concatenate([-sizes, sizes, -ratios, ratios])
+    reasons = np.repeat(np.arange(len(_EXTREMES)), len(complete))
+    rows = np.tile(complete, len(_EXTREMES))
+    groups = labels[rows] * len(_EXTREMES) + reasons
+    order = np.lexsort((ranks, groups))
+    order = order[position_in_run(groups[order]) < n_extreme]
+    order = order[~np.isnan(ranks[order])]
+    return rows[order], reasons[order], ranks[order]
 
 
 def _random_rows(
@@ -101,8 +128,8 @@ def _random_rows(
         hashes: Hash of the name of this image, shape ``(N,)``.
         n_random: Maximum number per class.
     """
-    seed = int(name_hash(images[0].image) * 2**63)
-    shuffled = np.random.default_rng(seed).permutation(len(labels))
+    spread = (name_hash(images[0].image) + GOLDEN * np.arange(len(labels))) % 1
+    shuffled = np.argsort(spread)
     order = shuffled[np.lexsort((hashes[shuffled], labels[shuffled]))]
     order = order[position_in_run(labels[order], index[order]) < MOST_OF_AN_IMAGE]
     return order[position_in_run(labels[order]) < n_random]
@@ -138,8 +165,8 @@ def position_in_run(*keys: NDArray[Any]) -> NDArray[np.int64]:
     Args:
         keys: Arrays of shape ``(N,)``, sorted so that equal rows are adjacent.
     """
-    n = len(keys[0])
-    is_first = np.ones(n, bool)
-    is_first[1:] = np.any([key[1:] != key[:-1] for key in keys], axis=0)
-    starts = np.flatnonzero(is_first)
-    return np.arange(n) - np.repeat(starts, np.diff(starts, append=n))
+    rows = np.arange(len(keys[0]))
+    is_first = rows == 0
+    for key in keys:
+        is_first[1:] |= key[1:] != key[:-1]
+    return rows - np.maximum.accumulate(np.where(is_first, rows, 0))

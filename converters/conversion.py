@@ -1,6 +1,6 @@
 """Conversion of data sets: every symbol that is read is either written or counted as dropped."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -32,15 +32,9 @@ from converters.opened_sources import OpenedSource, open_all
 from converters.prepare.candidates import CandidateLimits
 from converters.prepare.preparation import Job, PreparedPage, prepare
 from converters.split_assignment import SplitAssignment, assign_splits
+from converters.tracking import Track, untracked
 
-__all__ = ["ConversionOptions", "SheetWriter", "Track", "convert"]
-
-
-class Track(Protocol):
-    """Progress display."""
-
-    def __call__(self, pages: Iterable[PreparedPage], total: int) -> Iterable[PreparedPage]:
-        """Yield each of ``total`` pages unchanged."""
+__all__ = ["ConversionOptions", "SheetWriter", "convert"]
 
 
 class SheetWriter(Protocol):
@@ -57,10 +51,6 @@ class SheetWriter(Protocol):
         """Write the sheets to the folder of the complete data set; must not raise an error."""
 
 
-def _untracked(pages: Iterable[PreparedPage], total: int) -> Iterable[PreparedPage]:
-    return pages
-
-
 def convert(
     source: Path | Sequence[Path],
     target: Path,
@@ -70,7 +60,7 @@ def convert(
     images: Path | None = None,
     workers: int = 1,
     force: bool = False,
-    track: Track = _untracked,
+    track: Track[PreparedPage] = untracked,
     sheets: SheetWriter | None = None,
 ) -> dict[str, Any]:
     """Convert data sets to one; ``target`` appears only after everything has been written.

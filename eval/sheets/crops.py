@@ -14,7 +14,6 @@ from converters import images
 from converters.files.process_pool import in_order
 from converters.images import Pixels
 from converters.prepare.staff_lines import measure_staff_space
-from eval.pictures.drawing import Colour
 from eval.sheets.selection import Box, ChosenSymbol
 
 SPACE_PX = 16
@@ -25,9 +24,9 @@ MARGIN_PX = 12
 """Context around a box in pixels of the image if its staff space is unknown."""
 MOST_PX = 360
 """Maximum side of a crop in pixels; larger symbols are scaled down further."""
-BEYOND: Colour = (225, 225, 225)
+BEYOND = (225, 225, 225)
 """Colour of what is beyond the image."""
-FRAME: Colour = (0, 80, 230)
+FRAME = (0, 80, 230)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -35,7 +35,8 @@ def convert(
 
     OUT contains images, labels, data.yaml (which plain `yolo train` reads),
     sheets.html, which shows symbols of every class, and manifest.json, which records
-    the options, hashes of the source, and the numbers of symbols written and dropped. Several data sets are merged into one.
+    the options, hashes of the source, and the numbers of symbols written and dropped.
+    Several data sets are merged into one.
 
     Examples:
         omr convert ds2_dense data --classes harmony --tile 640 --val 0.1

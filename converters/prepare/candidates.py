@@ -169,4 +169,4 @@ def position_in_run(*keys: NDArray[Any]) -> NDArray[np.int64]:
     is_first = rows == 0
     for key in keys:
         is_first[1:] |= key[1:] != key[:-1]
-    return rows - np.maximum.accumulate(np.where(is_first, rows, 0))
+    return rows - np.asarray(np.maximum.accumulate(np.where(is_first, rows, 0)), np.int64)

@@ -109,8 +109,12 @@ class Selector:
     def _best(self) -> NDArray[np.void]:
         """Return the candidates to keep, sorted by group, reason and rank."""
         rows = np.concatenate([np.empty(0, _ROW), *self._parts])
-        rows = rows[np.lexsort((rows["rank"], rows["reason"], rows["group"]))]
+        hashes = self._hashes()[rows["image"]]  # decide between equal sizes
+        rows = rows[np.lexsort((hashes, rows["rank"], rows["reason"], rows["group"]))]
         return rows[_is_first(rows, self._kept)]
+
+    def _hashes(self) -> NDArray[np.float64]:
+        return np.array([name_hash(image.name) for image in self._images])
 
     def _reduce(self) -> None:
         """Forget the other candidates and their images, so that memory use stays constant."""
@@ -154,7 +158,7 @@ class Selector:
         self, rows: NDArray[np.void], limits: CandidateLimits, most_images: int
     ) -> NDArray[np.bool_]:
         """Return which images to open, shape ``(len(self._images),)``."""
-        hashes = np.array([name_hash(image.name) for image in self._images])
+        hashes = self._hashes()
         is_open = np.zeros(len(hashes), bool)
         open_for(rows["group"], rows["image"], hashes, is_open, most_images)
         numbers, is_random = np.arange(len(rows)), rows["reason"] == _RANDOM

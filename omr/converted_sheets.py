@@ -65,9 +65,6 @@ class ConvertedSheets:
 
     def write(self, folder: Path) -> None:
         """Write the sheets to a data set, or record why this failed."""
-        if not self._selector.counts:
-            self.problem = "no symbols"
-            return
         try:
             self._draw(folder)
         except Exception as error:

@@ -123,7 +123,7 @@ def test_few_images_show_as_many_classes_as_possible() -> None:
     paths = {s.image.path for s in chosen}
     assert paths > {Path("data/17.png"), Path("data/23.png")}
     assert len(paths) == 3
-    assert [s.reason for s in chosen if s.class_name == "head"].count("random") == 3
+    assert 1 <= [s.reason for s in chosen if s.class_name == "head"].count("random") <= 3
     assert "largest" in {s.reason for s in chosen}
 
 

@@ -9,7 +9,7 @@ from converters.prepare.preparation import PreparedPage
 from eval.html.number_format import counted
 from eval.sheets.selection import Selector, SourceImage
 
-PAGES_PER_IMAGE, TILES_PER_IMAGE = 40, 20
+PAGES_PER_IMAGE, TILES_PER_IMAGE = 100, 20
 """Images of the data set per image that is opened. Decoding a page takes longer than copying it,
 decoding a tile takes less time than encoding it."""
 LEAST_PAGES, LEAST_TILES, MOST_IMAGES = 1, 4, 200

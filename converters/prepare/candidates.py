@@ -55,8 +55,9 @@ def find_candidates(images: Sequence[Page], limits: CandidateLimits) -> NDArray[
     """Choose symbols of each class of a page.
 
     Args:
-        images: The page, or its tiles. Symbols that are marked as cut are chosen at random only,
-            and a symbol that is complete in several tiles is chosen once per other reason.
+        images: The page, or its tiles, which have one staff space. Symbols that are marked as cut
+            are chosen at random only, and a symbol that is complete in several tiles is chosen once
+            per other reason.
         limits: Numbers of candidates.
 
     Returns:
@@ -99,17 +100,31 @@ def _extreme_rows(
         Indices of symbols, of reasons, and ranks, each of shape ``(K,)``.
     """
     complete = _complete(images, labels, index, boxes_xyxy)
-    boxes, spaces = boxes_xyxy[complete], [image.staff_space or np.nan for image in images]
+    boxes, of_complete = boxes_xyxy[complete], labels[complete]
     sides = np.maximum(boxes[:, 2:] - boxes[:, :2], _LEAST_PX)
-    sizes, ratios = sides.max(axis=1) / np.array(spaces)[index[complete]], sides[:, 0] / sides[:, 1]
-    ranks = np.concatenate([-sizes, sizes, -ratios, ratios])
-    reasons = np.repeat(np.arange(len(_EXTREMES)), len(complete))
-    rows = np.tile(complete, len(_EXTREMES))
-    groups = labels[rows] * len(_EXTREMES) + reasons
-    order = np.lexsort((ranks, groups))
-    order = order[position_in_run(groups[order]) < n_extreme]
-    order = order[~np.isnan(ranks[order])]
-    return rows[order], reasons[order], ranks[order]
+    measures = {2: sides[:, 0] / sides[:, 1]}
+    if (space := images[0].staff_space) is not None:
+        measures[0] = sides.max(axis=1) / space
+    in_order, numbers = np.sort(of_complete), np.arange(len(complete))
+    is_first = numbers - np.searchsorted(in_order, in_order) < n_extreme
+    is_last = np.searchsorted(in_order, in_order, "right") - numbers <= n_extreme
+    n_first = np.count_nonzero(is_first)  # as many are last
+    rows, reasons, ranks = [], [], []
+    for reason, measure in measures.items():
+        order = _by_label(np.argsort(measure, kind="stable"), of_complete)
+        highest, lowest = order[is_last], order[is_first]
+        rows += [complete[highest], complete[lowest]]
+        ranks += [-measure[highest], measure[lowest]]
+        reasons += [reason, reason + 1]
+    return np.concatenate(rows), np.repeat(reasons, n_first), np.concatenate(ranks)
+
+
+def _by_label(order: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Sort indices by label, those with equal labels in their order; fast for small integers."""
+    sorted_rows: NDArray[np.int64] = order[
+        np.argsort(labels[order].astype(np.int16), kind="stable")
+    ]
+    return sorted_rows
 
 
 def _random_rows(
@@ -130,7 +145,9 @@ def _random_rows(
     """
     spread = (name_hash(images[0].image) + GOLDEN * np.arange(len(labels))) % 1
     shuffled = np.argsort(spread)
-    order = shuffled[np.lexsort((hashes[shuffled], labels[shuffled]))]
+    if len(images) > 1:
+        shuffled = shuffled[np.argsort(hashes[shuffled], kind="stable")]
+    order = _by_label(shuffled, labels)
     order = order[position_in_run(labels[order], index[order]) < MOST_OF_AN_IMAGE]
     return order[position_in_run(labels[order]) < n_random]
 
@@ -150,8 +167,9 @@ def _complete(
     corners = np.array([(place.x, place.y) if place else (0, 0) for place in places])
     on_page = np.round(boxes_xyxy[rows] + np.tile(corners, 2)[index[rows]], 1)
     order = np.lexsort((*on_page.T, labels[rows]))
-    first = position_in_run(labels[rows][order], *on_page[order].T) == 0
-    return rows[order[first]]
+    is_first = position_in_run(labels[rows][order], *on_page[order].T) == 0
+    distinct: NDArray[np.int64] = rows[order[is_first]]
+    return distinct
 
 
 def name_hash(image: PurePosixPath) -> float:
@@ -169,4 +187,5 @@ def position_in_run(*keys: NDArray[Any]) -> NDArray[np.int64]:
     is_first = rows == 0
     for key in keys:
         is_first[1:] |= key[1:] != key[:-1]
-    return rows - np.asarray(np.maximum.accumulate(np.where(is_first, rows, 0)), np.int64)
+    starts: NDArray[np.int64] = np.maximum.accumulate(np.where(is_first, rows, 0))
+    return rows - starts

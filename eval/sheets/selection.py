@@ -73,6 +73,7 @@ class Selector:
     def __init__(self, kept: CandidateLimits) -> None:
         self._kept = kept
         self._groups: dict[Group, int] = {}
+        self._numbers_of: dict[str, NDArray[np.int64]] = {}
         self._images: list[SourceImage] = []
         self._parts: list[NDArray[np.void]] = []
         self._n_rows, self._most_rows = 0, MOST_ROWS
@@ -94,17 +95,21 @@ class Selector:
         rows = np.empty(len(candidates), _ROW)
         for name in _FIELDS:
             rows[name] = candidates[name]
-        labels, inverse = np.unique(candidates["label"], return_inverse=True)
-        groups = [(names[label], images[0].source) for label in labels.tolist()]
-        numbers = [self._groups.setdefault(group, len(self._groups)) for group in groups]
-        rows["group"] = np.array(numbers)[inverse]
-        used, inverse = np.unique(candidates["image"], return_inverse=True)
-        rows["image"] = inverse + len(self._images)
-        self._images += [images[i] for i in used.tolist()]
+        rows["group"] = self._numbers(images[0].source, names)[rows["label"]]
+        rows["image"] += len(self._images)
+        self._images += images
         self._parts.append(rows)
         self._n_rows += len(rows)
         if self._n_rows > self._most_rows:
             self._reduce()
+
+    def _numbers(self, source: str, names: Sequence[str]) -> NDArray[np.int64]:
+        """Return the number of the group of each class."""
+        if source not in self._numbers_of:
+            groups = [(name, source) for name in names]
+            numbers = [self._groups.setdefault(group, len(self._groups)) for group in groups]
+            self._numbers_of[source] = np.array(numbers)
+        return self._numbers_of[source]
 
     def _best(self) -> NDArray[np.void]:
         """Return the candidates to keep, sorted by group, reason and rank."""

@@ -5,8 +5,9 @@ Written without Jinja2, which takes longer to import than the sheets of a small 
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
 from string import Template
+
+from markupsafe import escape
 
 from eval.html.inline import FOLDER, inline
 from eval.sheets.selection import Group
@@ -68,7 +69,7 @@ def _source_choice(sources: Iterable[str]) -> str:
 
 
 def _name(class_name: str, source: str) -> str:
-    return escape(f"{class_name} from {source}" if source else class_name)
+    return str(escape(f"{class_name} from {source}" if source else class_name))
 
 
 def _section(sheet: Sheet, file: str) -> str:

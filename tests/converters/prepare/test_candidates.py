@@ -87,8 +87,8 @@ def test_a_symbol_in_several_tiles_is_an_extreme_once() -> None:
     assert [len(tile.labels) for tile in tiles] == [2, 1]  # the first symbol is in both
     candidates = find_candidates(tiles, LIMITS)
     largest = candidates[candidates["reason"] == REASONS.index("largest")]
-    assert largest["box_xyxy"].tolist() == [[70, 10, 90, 30], [5, 5, 10, 10]]
-    assert largest["rank"].tolist() == [-2.0, -0.5]
+    assert largest["box_xyxy"].tolist() == [[5, 5, 10, 10], [70, 10, 90, 30]]
+    assert largest["rank"].tolist() == [-0.5, -2.0]
 
 
 def test_no_images() -> None:

@@ -103,7 +103,7 @@ def test_sources_are_apart_and_empty_images_do_no_harm() -> None:
 
 def test_given_symbols_come_first_and_once() -> None:
     selector = selector_of([page("a.png", [0, 1])], 5, 0)
-    head, stem = selector.chosen()
+    _, stem = selector.chosen()
     example = ChosenSymbol(
         class_name="stem", image=stem.image, box_xyxy=stem.box_xyxy, reason="too-small"
     )

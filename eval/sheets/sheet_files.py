@@ -70,8 +70,8 @@ def write_page(
     shown = {(sheet.class_name, sheet.source) for sheet in sheets}
     paths = {crop.crop.symbol.image.path for sheet in sheets for crop in sheet.crops}
     remark = (
-        f"Only symbols from {len(paths):,} of {n_images:,} images are shown; <code>omr sheet</code> "
-        "shows those of all images, and what <code>omr lint</code> finds."
+        f"Only symbols from {len(paths):,} of {n_images:,} images are shown; <code>omr "
+        "sheet</code> draws from all images, and shows what <code>omr lint</code> finds."
     )
     absent = {group: n for group, n in sorted(counts.items()) if group not in shown}
     text = sheet_page(sheets, None, title=title, order="its", remark=remark, absent=absent)

@@ -6,8 +6,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pytest
 
+from converters import images
 from converters.images import Pixels
-from eval.sheets import crops
 from eval.sheets.crops import BEYOND, FRAME, MOST_PX, SPACE_PX, Crop, cut_crops
 from eval.sheets.selection import Box, ChosenSymbol, SourceImage
 
@@ -28,7 +28,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> Counter[Path]:
         counts[path] += 1
         return np.full((100, 100, 3), 255, np.uint8)
 
-    monkeypatch.setattr(crops.images, "read", read)
+    monkeypatch.setattr(images, "read", read)
     return counts
 
 
@@ -42,7 +42,7 @@ def drawn(box: tuple[int, int, int, int], side: int = 400) -> Pixels:
 
 def only_crop(page: Pixels, chosen: ChosenSymbol) -> Crop:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(crops.images, "read", lambda _path: page)
+        patch.setattr(images, "read", lambda _path: page)
         [crop] = cut_crops([chosen])
     return crop
 

@@ -41,7 +41,7 @@ class ConvertedSheets:
         self.n_sheets = 0
         """Number of classes and sources that are shown."""
         self.problem = ""
-        """Why there are no sheets; empty if they were written."""
+        """Reason for missing sheets; empty if they were written."""
 
     def add(self, page: PreparedPage) -> None:
         """Add the candidates of a page."""

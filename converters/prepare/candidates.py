@@ -163,8 +163,7 @@ def _complete(
     rows = np.flatnonzero(~np.concatenate(parts))
     if len(images) == 1:
         return rows
-    places = [image.placement for image in images]
-    corners = np.array([(place.x, place.y) if place else (0, 0) for place in places])
+    corners = np.array([(p.x, p.y) if (p := i.placement) else (0, 0) for i in images])
     on_page = np.round(boxes_xyxy[rows] + np.tile(corners, 2)[index[rows]], 1)
     order = np.lexsort((*on_page.T, labels[rows]))
     is_first = position_in_run(labels[rows][order], *on_page[order].T) == 0

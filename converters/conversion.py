@@ -1,7 +1,7 @@
 """Conversion of data sets: every symbol that is read is either written or counted as dropped."""
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -49,22 +49,22 @@ from converters.parts.records import (
 from converters.prepare.preparation import PreparedPage
 from converters.split_assignment import SplitAssignment, assign_splits
 from converters.tally import Tally
+from converters.tracking import Track, untracked
 
 MOST_PARTS = 5
 """Maximum number of missing parts in a message."""
 
-__all__ = ["ConversionOptions", "MadeShard", "Track", "convert", "convert_shard"]
+__all__ = ["ConversionOptions", "MadeShard", "SheetWriter", "convert", "convert_shard"]
 
 
-class Track(Protocol):
-    """Progress display."""
+class SheetWriter(Protocol):
+    """Writes contact sheets of a data set."""
 
-    def __call__(self, pages: Iterable[PreparedPage], total: int) -> Iterable[PreparedPage]:
-        """Yield each of ``total`` pages unchanged."""
+    def add(self, page: PreparedPage) -> None:
+        """Add the candidates of a page."""
 
-
-def _untracked(pages: Iterable[PreparedPage], total: int) -> Iterable[PreparedPage]:
-    return pages
+    def write(self, folder: Path) -> None:
+        """Write the sheets to the folder of the complete data set; must not raise an error."""
 
 
 def _unsaid(message: str) -> None:
@@ -108,8 +108,9 @@ def convert(
     scheduler: str = "",
     only_merge: bool = False,
     force: bool = False,
-    track: Track = _untracked,
+    track: Track[PreparedPage] = untracked,
     say: Callable[[str], None] = _unsaid,
+    sheets: SheetWriter | None = None,
 ) -> dict[str, Any]:
     """Convert data sets to one; ``target`` appears only after everything has been written.
 
@@ -129,6 +130,8 @@ def convert(
         force: Whether to replace ``target`` if omr created it.
         track: Progress display.
         say: Receives a line if parts that were made before are used.
+        sheets: Writer of contact sheets from the candidates that the options request; needs images
+            in ``target``.
 
     Returns:
         The counts in the manifest.
@@ -165,21 +168,12 @@ def convert(
             finished=finished,
             is_kept=len(opened.parts) > 1 or bool(scheduler) or only_merge,
         )
-        writers = _writers(folder, opened.sources, options)
         n_pages = sum(part.n_pages for part in opened.parts)
-        with closing(pages):
-            for page in track(pages, n_pages):  # made as the loop asks for it
-                for output in page.outputs:
-                    for writer in writers:  # label files of YOLO were written with the part
-                        writer.add(page.split, output)
-                manifest.add(page)
-        check_counts(manifest, opened.sources, options.class_map.name)
-        for writer in writers:
-            writer.close()
-        add_warnings(manifest, opened.sources, opened.splits, options)
-        entries = [_data_set(source, made.sha256) for source in opened.sources]
-        check_unchanged(opened.files)
-        manifest.write(folder, _conversion_entry(entries, options))
+        with closing(pages):  # made as they are asked for
+            _write_pages(track(pages, n_pages), folder, opened, manifest, options, sheets)
+        _write_manifest(folder, opened, manifest, made, options)
+        if sheets:
+            sheets.write(folder)
         remove_records(folder)
     return manifest.summary()
 
@@ -193,7 +187,7 @@ def convert_shard(
     source_format: str | None = None,
     images: Path | None = None,
     workers: int = 1,
-    track: Track = _untracked,
+    track: Track[PreparedPage] = untracked,
 ) -> MadeShard:
     """Make some of the parts of a conversion, beside other processes that make the others.
 
@@ -337,6 +331,42 @@ def _input_files(files: Sequence[AnnotationSource]) -> Iterator[Path]:
     for file in files:
         yield file.path
         yield from (file.image_folder / image for image in file.images)
+
+
+def _write_pages(
+    pages: Iterable[PreparedPage],
+    folder: Path,
+    opened: _Opened,
+    manifest: ManifestBuilder,
+    options: ConversionOptions,
+    sheets: SheetWriter | None,
+) -> None:
+    """Add pages to the files of all formats, apart from YOLO's labels, which were written before."""
+    writers = _writers(folder, opened.sources, options)
+    for page in pages:
+        for output in page.outputs:
+            for writer in writers:
+                writer.add(page.split, output)
+        manifest.add(page)
+        if sheets:
+            sheets.add(page)
+    for writer in writers:
+        writer.close()
+
+
+def _write_manifest(
+    folder: Path,
+    opened: _Opened,
+    manifest: ManifestBuilder,
+    made: PartsMade,
+    options: ConversionOptions,
+) -> None:
+    """Check the counts of a conversion, and that its inputs are unchanged; write both down."""
+    check_counts(manifest, opened.sources, options.class_map.name)
+    add_warnings(manifest, opened.sources, opened.splits, options)
+    entries = [_data_set(source, made.sha256) for source in opened.sources]
+    check_unchanged(opened.files)
+    manifest.write(folder, _conversion_entry(entries, options))
 
 
 def _data_set(source: OpenedSource, sha256: Mapping[AnnotationSource, str]) -> DataSetEntry:

@@ -34,6 +34,9 @@ _DRIVE = re.compile(r"[A-Za-z]:$")
 """First part of an absolute path of Windows."""
 LABELS = "labels"
 """Name of the folder of label files."""
+SHEETS = "sheets.html"
+"""Name of the file of contact sheets, which contains its pictures, so that none of them can be
+taken for a page."""
 
 _WORK = re.compile(r"lg-(?P<work>\d+)-aug-.+--page-\d+$")
 """Names of pages of DeepScoresV2 and of engraved pages: ``lg-<work>-aug-<font>--page-<n>``."""

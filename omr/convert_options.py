@@ -13,7 +13,8 @@ from converters.prepare.splits import SplitBy
 from omr.options import CLASS_MAP, FORMATS
 
 if TYPE_CHECKING:
-    from converters.conversion import Track
+    from converters.prepare.preparation import PreparedPage
+    from converters.tracking import Track
 
 SourceData: TypeAlias = Annotated[
     list[Path],
@@ -126,6 +127,13 @@ LabelsOnly: TypeAlias = Annotated[
     bool,
     typer.Option("--labels-only", help="Convert labels only; images are neither read nor written."),
 ]
+Sheets: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--sheets/--no-sheets",
+        help="Show symbols of every class in OUT/sheets.html; takes little time.",
+    ),
+]
 Force: TypeAlias = Annotated[
     bool, typer.Option("--force", help="Replace OUT if omr wrote all files in it.")
 ]
@@ -159,7 +167,7 @@ class Work(TypedDict):
     source_format: str | None
     images: Path | None
     workers: int
-    track: "Track"
+    track: "Track[PreparedPage]"
 
 
 def parse_shard(text: str) -> tuple[int, int]:

@@ -14,7 +14,7 @@ PANELS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "convert": {
         "Source": ("classes", "source_format", "image_folder", "annotation_set"),
-        "Output": ("formats", "images", "labels_only"),
+        "Output": ("formats", "images", "labels_only", "sheets"),
         "Scale and tiles": ("tile", "overlap", "min_visible", "blank_tiles", "scale"),
         "Invalid and duplicate symbols": ("dedup_iou", "min_side", "clip"),
         "Held-out pages": ("val", "split_by", "seed"),

@@ -211,4 +211,5 @@ def _jobs_of_file(
             return_symbols=set(options.formats) != {"yolo"},
             names=options.class_map.names,
             options=options.preparation,
+            candidates=options.candidates,
         )

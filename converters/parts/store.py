@@ -21,7 +21,8 @@ LENGTH_BYTES = 4
 
 def _to_plain(value: Any) -> Any:  # noqa: ANN401
     if isinstance(value, np.ndarray):
-        return value.dtype.str, value.shape, np.ascontiguousarray(value).data
+        dtype = value.dtype.descr if value.dtype.names else value.dtype.str
+        return dtype, value.shape, value.tobytes()
     if isinstance(value, PurePosixPath):
         return str(value)
     raise NotImplementedError(type(value))
@@ -31,6 +32,8 @@ def _from_plain(kind: Any, value: Any) -> Any:  # noqa: ANN401
     kind = get_origin(kind) or kind
     if kind is np.ndarray:
         dtype, shape, content = value
+        if not isinstance(dtype, str):  # fields: name, type and, for subarrays, shape
+            dtype = [(*field[:2], *map(tuple, field[2:])) for field in dtype]
         return np.frombuffer(content, dtype).reshape(shape)
     if kind is PurePosixPath:
         return PurePosixPath(value)

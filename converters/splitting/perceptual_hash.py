@@ -9,7 +9,7 @@ Shapes: N, M images; W 64-bit words of a hash.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters import images
+from converters.tracking import Track, untracked
 
-Track: TypeAlias = Callable[[Iterable[NDArray[np.uint64]], int], Iterable[NDArray[np.uint64]]]
+TrackHashes: TypeAlias = Track[NDArray[np.uint64]]
 """Progress display, which yields the hashes of all images unchanged."""
 SIDE_PX = 64
 """Side to which an image is reduced."""
@@ -40,12 +41,7 @@ _BLOCK = 1 << 22
 """Number of words that are compared at once."""
 
 
-def untracked(hashes: Iterable[NDArray[np.uint64]], total: int) -> Iterable[NDArray[np.uint64]]:
-    """Return hashes unchanged, without showing the progress."""
-    return hashes
-
-
-def perceptual_hashes(paths: Sequence[Path], track: Track = untracked) -> NDArray[np.uint64]:
+def perceptual_hashes(paths: Sequence[Path], track: TrackHashes = untracked) -> NDArray[np.uint64]:
     """Hash images, in threads.
 
     Args:

@@ -3,18 +3,17 @@
 Shapes: an image is ``(H, W)`` or ``(H, W, 3)``, its colours in OpenCV's order, BGR.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from converters import images
+from converters.files.process_pool import in_order
 from converters.images import Pixels
 from converters.prepare.staff_lines import measure_staff_space
-from eval.pictures.drawing import Colour
 from eval.sheets.selection import Box, ChosenSymbol
 
 SPACE_PX = 16
@@ -25,9 +24,9 @@ MARGIN_PX = 12
 """Context around a box in pixels of the image if its staff space is unknown."""
 MOST_PX = 360
 """Maximum side of a crop in pixels; larger symbols are scaled down further."""
-BEYOND: Colour = (225, 225, 225)
+BEYOND = (225, 225, 225)
 """Colour of what is beyond the image."""
-FRAME: Colour = (0, 80, 230)
+FRAME = (0, 80, 230)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -41,14 +40,12 @@ class Crop:
     """Whether its staff space is below ``SPACE_PX``, because the symbol is large."""
 
 
-def cut_crops(
-    symbols: Sequence[ChosenSymbol], read: Callable[[Path], Pixels] = images.read
-) -> Iterator[Crop]:
+def cut_crops(symbols: Iterable[ChosenSymbol], workers: int = 1) -> Iterator[Crop]:
     """Cut symbols out of their images, each of which is decoded once.
 
     Args:
         symbols: Symbols to show.
-        read: Function that decodes an image file.
+        workers: Number of processes; does not change the result.
 
     Yields:
         Crops, grouped by image.
@@ -56,15 +53,25 @@ def cut_crops(
     Raises:
         InputError: An image is damaged.
     """
-    by_path = sorted(symbols, key=lambda symbol: symbol.path)
-    for path, group in groupby(by_path, key=lambda symbol: symbol.path):
-        image, of_image = read(path), list(group)
-        space = of_image[0].staff_space
-        if space is None:
-            spaces = measure_staff_space(image)
-            space = spaces.most if spaces else None
-        for symbol in of_image:
-            yield _cut(image, symbol, space)
+    of_image: dict[Path, list[ChosenSymbol]] = {}
+    for symbol in sorted(symbols, key=lambda symbol: symbol.image.path):
+        of_image.setdefault(symbol.image.path, []).append(symbol)
+    for crops in in_order(crops_of_image, of_image.values(), workers):
+        yield from crops
+
+
+def crops_of_image(symbols: Sequence[ChosenSymbol]) -> list[Crop]:
+    """Cut symbols out of one image.
+
+    Raises:
+        InputError: The image is damaged.
+    """
+    image = images.read(symbols[0].image.path)
+    space = symbols[0].image.staff_space
+    if space is None:
+        spaces = measure_staff_space(image)
+        space = spaces.most if spaces else None
+    return [_cut(image, symbol, space) for symbol in symbols]
 
 
 def _cut(image: Pixels, symbol: ChosenSymbol, space: float | None) -> Crop:

@@ -26,6 +26,7 @@ def convert(
     split_by: given.HeldOutUnit = "work",
     seed: given.Seed = 0,
     labels_only: given.LabelsOnly = False,
+    sheets: given.Sheets = True,
     backend: given.Backend = "loky",
     scheduler: given.Scheduler = "",
     shard: given.Shard = None,
@@ -36,10 +37,11 @@ def convert(
 ) -> None:
     """Convert data sets to images and labels for training.
 
-    OUT contains images, labels, data.yaml (which plain `yolo train` reads) and
-    manifest.json, which records the options, hashes of the source, and the numbers
-    of symbols written and dropped. Several data sets are merged into one. A large
-    conversion that was interrupted continues if the command is repeated.
+    OUT contains images, labels, data.yaml (which plain `yolo train` reads),
+    sheets.html, which shows symbols of every class, and manifest.json, which records
+    the options, hashes of the source, and the numbers of symbols written and dropped.
+    Several data sets are merged into one. A large conversion that was interrupted
+    continues if the command is repeated.
 
     Examples:
         omr convert ds2_dense data --classes harmony --tile 640 --val 0.1
@@ -54,12 +56,14 @@ def convert(
     from converters.prepare.scaling import parse_scale
     from converters.prepare.tiles import tile_options
     from omr.conversion_summary import print_shard, print_summary
+    from omr.converted_sheets import ConvertedSheets, reason_for_none
 
     preparation = PreparationOptions(
         cleaning=CleaningOptions(dedup_iou=dedup_iou, min_side=min_side, clip=clip),
         staff_space=parse_scale(scale),
         tiles=tile_options(tile, overlap, min_visible, blank_tiles),
     )
+    reason = reason_for_none(labels_only=labels_only, images=images)
     options = conversion.ConversionOptions(
         class_map=class_maps.load(classes),
         formats=words_of(formats, "yolo"),
@@ -70,6 +74,7 @@ def convert(
         seed=seed,
         labels_only=labels_only,
         image_mode=images,
+        candidates=ConvertedSheets.limits if sheets and not reason else None,
     )
     work: given.Work = {
         "source_format": source_format,
@@ -83,6 +88,10 @@ def convert(
         if as_json:
             print_json({"parts": made.n_parts, "parts_made_before": made.n_before})
         return
+    writer = None
+    if options.candidates:
+        title, names = out.resolve().name, options.class_map.names
+        writer = ConvertedSheets(names, title=title, workers=n_processes(workers))
     summary = conversion.convert(
         source,
         out,
@@ -91,8 +100,11 @@ def convert(
         only_merge=merge,
         force=force,
         say=say,
+        sheets=writer,
         **work,
     )
     print_summary(summary, out, to=results(as_json=as_json))
+    if sheets:
+        say(writer.summary(out) if writer else f"no contact sheets: {reason}")
     if as_json:
         print_json(summary)

@@ -11,7 +11,7 @@ import numpy as np
 
 from class_maps import ConfigError, with_nearest
 from converters.page import Page
-from omr.tracking import TrackPages
+from converters.tracking import Track
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -41,7 +41,7 @@ def match_classes(
     data_names: Sequence[str],
     *,
     max_det: int,
-    track: TrackPages,
+    track: Track[Page],
 ) -> MatchedPredictions:
     """Give predictions the labels of the data set, and limit their number.
 

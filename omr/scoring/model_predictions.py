@@ -11,6 +11,7 @@ from converters.files.hashes import sha256, short_hashes
 from converters.manifest import Preparation
 from converters.page import Page
 from converters.page_hashes import page_hashes
+from converters.tracking import Track
 from omr.scoring.class_matching import check_names, match_classes
 from omr.scoring.evaluation_set import EvaluationSet
 from omr.scoring.onnx_weights import OnnxWeights, open_onnx, predict_squares
@@ -18,7 +19,6 @@ from omr.scoring.page_reading import read_pages
 from omr.scoring.protocol import ScoredSource, ScoringSettings, tile_settings
 from omr.scoring.result import UNKNOWN_OVERLAP, TrainingOverlap
 from omr.scoring.scored_predictions import ScoredPredictions
-from omr.tracking import TrackPages
 from reading.max_det import suggested_max_det
 from reading.network import Network, TrainingInput, training_input
 from reading.page_reader import ReadingOptions
@@ -51,7 +51,7 @@ class ModelOptions:
 
 
 def predict_evaluation_set(
-    file: Path, evaluation: EvaluationSet, options: ModelOptions, *, trust: bool, track: TrackPages
+    file: Path, evaluation: EvaluationSet, options: ModelOptions, *, trust: bool, track: Track[Page]
 ) -> ScoredPredictions:
     """Predict all pages or tiles of a split with a network.
 

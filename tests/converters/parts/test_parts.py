@@ -14,7 +14,6 @@ import sharded
 from killed_at import OPTIONS
 
 from class_maps import ConfigError, InputError, OmrError
-from converters import conversion
 from converters.conversion import ConversionOptions, convert, convert_shard
 from converters.files.atomic_folder import parts_folder
 from converters.formats.sources import identity_map, open_source
@@ -24,6 +23,7 @@ from converters.parts.plan import plan_parts
 from converters.parts.records import locked_part, record_path
 from converters.prepare.preparation import PreparedPage
 from converters.split_assignment import assign_splits
+from converters.tracking import Track
 
 FILES = 4
 
@@ -54,7 +54,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
-def stop_after(n: int, error: BaseException) -> conversion.Track:
+def stop_after(n: int, error: BaseException) -> Track[PreparedPage]:
     """Progress display that raises an error after some pages."""
 
     def track(pages: Iterable[PreparedPage], total: int) -> Iterator[PreparedPage]:

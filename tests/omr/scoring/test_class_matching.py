@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from converters.page import Page
+from converters.tracking import untracked
 from omr.scoring.class_matching import match_classes, relabel
-from omr.tracking import untracked
 
 
 def prediction(labels: Sequence[int]) -> Page:

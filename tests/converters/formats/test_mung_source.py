@@ -160,6 +160,25 @@ def test_empty_noteheads_without_links_keep_their_class(tmp_path: Path) -> None:
     assert opened.categories(mapping) == ("notehead-empty",)
 
 
+@pytest.mark.parametrize(
+    ("text", "unlabelled"),
+    [
+        (crop_objects(node(0), node(1, "8th_flag")), {"flag8thUp", "flag8thDown"}),
+        (crop_objects(node(0), node(1, "fermata")), {"fermataAbove", "fermataBelow"}),
+        (nodes(node(0), node(1, "flag8thUp")), set()),
+    ],
+)
+def test_classes_that_an_early_release_does_not_distinguish_are_unlabelled(
+    text: str, unlabelled: set[str], tmp_path: Path
+) -> None:
+    draw(tmp_path / "a.png")
+    write(tmp_path / "a.xml", text)
+    convert(tmp_path, tmp_path / "out", options("deepscores"))
+    recorded = set(read_manifest(tmp_path / "out").class_map.unlabelled)
+    mapped = class_maps.load("deepscores").source("muscima")
+    assert recorded - set(mapped.unlabelled) == unlabelled
+
+
 def test_duplicates_are_counted(tmp_path: Path) -> None:
     draw(tmp_path / "a.png")
     write(tmp_path / "a.xml", nodes(node(0), node(1), node(1), node(2, box=(9, 2, 3, 4))))

@@ -34,8 +34,8 @@ class OpenedSource:
     """Class map that it was converted with; empty if omr did not convert it."""
 
     def output_name(self, image: PurePosixPath) -> PurePosixPath:
-        """Return the name in the output of one of its images."""
-        return PurePosixPath(self.name, image)
+        """Return the name in the output of one of its images, without folders called ``images``."""
+        return PurePosixPath(self.name, *(part for part in image.parts if part != IMAGE_FOLDER))
 
 
 def open_all(

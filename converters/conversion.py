@@ -18,6 +18,7 @@ from converters.files.atomic_folder import atomic_folder
 from converters.files.overwriting import check_inputs
 from converters.files.process_pool import in_order, warm_up
 from converters.formats import REFERRING_WRITERS, WRITERS, AnnotationSource, AnnotationWriter
+from converters.formats.losses import Losses
 from converters.images import CORRECT_FOLDER, NAME_FOLDER
 from converters.manifest import (
     ClassMapEntry,
@@ -95,12 +96,13 @@ def convert(
         check_inputs(target, _inputs(files))
         manifest = ManifestBuilder(names=class_map.names)
         manifest.counts.warnings += remarks
-        writers = _writers(folder, sources, options)
+        writers, losses = _writers(folder, sources, options), Losses(options.formats)
         jobs = _jobs(sources, splits, options, manifest, folder, workers)
         n_pages = sum(len(file.images) for file in files)
         with closing(in_order(prepare, jobs, workers)) as prepared_pages:
             for prepared_page in track(prepared_pages, n_pages):  # prepared as the loop asks for it
                 for page in prepared_page.outputs:
+                    losses.add(page)
                     for writer in writers:  # label files of YOLO were written by prepare
                         writer.add(prepared_page.split, page)
                 manifest.add(prepared_page)
@@ -108,6 +110,7 @@ def convert(
         for writer in writers:
             writer.close()
         add_warnings(manifest, sources, splits, options)
+        manifest.counts.warnings += losses.remarks()
         entries = [_data_set(opened) for opened in sources]
         check_unchanged(files)
         manifest.write(folder, _conversion_entry(entries, options))

@@ -1,5 +1,6 @@
 """MuNG files of MUSCIMA++, DoReMi and omr itself."""
 
+import time
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -253,7 +254,7 @@ def test_pieces_of_doremi(tmp_path: Path) -> None:
     [file] = open_files(path)
     assert list(map(str, file.images)) == ["A-002.png", "A-003.png"]
     assert set(file.works.values()) == {"A"}
-    assert file.warnings == (f"{path}: line 1: page without nodes",)
+    assert file.warnings == (f"{path}: skipped 1 page (line 1) without nodes and image",)
     counts = Tally()
     mapping = class_maps.load("harmony").source("doremi")
     found = file.pages(mapping, class_maps.load("harmony").labels, counts)
@@ -348,3 +349,15 @@ def test_other_xml_files(content: bytes, message: str, tmp_path: Path) -> None:
         with pytest.raises(InputError) as raised:
             open_source(path)
         assert str(raised.value) == f"{file}: {message}"
+
+
+def test_many_pages_without_nodes_are_skipped_in_linear_time(tmp_path: Path) -> None:
+    draw(tmp_path / "P-001.png")
+    pages = doremi(node()) + '<Page pageIndex="7"><Nodes/></Page>' * 20_000
+    write(tmp_path / "P-layout-0-muscima.xml", f"<Pages>{pages}</Pages>")
+    start = time.process_time()
+    [file] = open_files(tmp_path)
+    assert time.process_time() - start < 20
+    assert len(file.images) == 1
+    [warning] = file.warnings
+    assert "skipped 20000 pages (line 1, line 1, line 1, ...) without nodes and image" in warning

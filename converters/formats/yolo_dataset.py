@@ -19,6 +19,9 @@ from converters.formats.yolo_exports import export_file, read_export
 from converters.formats.yolo_labels import label_path, parse
 from converters.page import Page
 
+MAX_BYTES = 32 << 20
+"""Largest size of a label file: 800,000 boxes, whose numbers take 600 MB as text."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class YoloDataset:
@@ -220,6 +223,9 @@ def _label_content(image: Path) -> bytes:
     path = label_path(image)
     try:
         if path.is_file():
+            if path.stat().st_size > MAX_BYTES:
+                reason = f"is larger than {MAX_BYTES >> 20} MB; expected the labels of an image"
+                raise InputError(reason, path=path)
             return path.read_bytes()
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", path=path) from error

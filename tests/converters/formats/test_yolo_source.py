@@ -178,3 +178,12 @@ def test_a_yaml_file_of_another_name_is_named(tmp_path: Path) -> None:
     assert str(raised.value) == (
         f"{tmp_path}: no data.yaml; if dataset.yaml names the classes, convert that file instead"
     )
+
+
+def test_a_label_file_that_would_take_gigabytes_of_memory(source: Path, tmp_path: Path) -> None:
+    file = source / "labels/train/empty.txt"
+    with file.open("wb") as out:
+        out.truncate((32 << 20) + 1)
+    with pytest.raises(InputError) as raised:
+        convert(source, tmp_path / "out", options(tmp_path))
+    assert str(raised.value) == f"{file}: is larger than 32 MB; expected the labels of an image"

@@ -1,7 +1,7 @@
 """Conversion of data sets: every symbol that is read is either written or counted as dropped."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -19,6 +19,7 @@ from converters.files.atomic_folder import atomic_folder, parts_folder, take_kep
 from converters.files.overwriting import check_inputs
 from converters.files.process_pool import warm_up
 from converters.formats import REFERRING_WRITERS, WRITERS, AnnotationSource, AnnotationWriter
+from converters.formats.losses import Losses
 from converters.images import CORRECT_FOLDER, NAME_FOLDER
 from converters.manifest import (
     ClassMapEntry,
@@ -169,9 +170,10 @@ def convert(
             is_kept=len(opened.parts) > 1 or bool(scheduler) or only_merge,
         )
         n_pages = sum(part.n_pages for part in opened.parts)
+        losses = Losses(options.formats)
         with closing(pages):  # made as they are asked for
-            _write_pages(track(pages, n_pages), folder, opened, manifest, options, sheets)
-        _write_manifest(folder, opened, manifest, made, options)
+            _write_pages(track(pages, n_pages), folder, opened, manifest, options, losses, sheets)
+        _write_manifest(folder, opened, manifest, made, options, losses)
         if sheets:
             sheets.write(folder)
         remove_records(folder)
@@ -339,12 +341,14 @@ def _write_pages(
     opened: _Opened,
     manifest: ManifestBuilder,
     options: ConversionOptions,
+    losses: Losses,
     sheets: SheetWriter | None,
 ) -> None:
-    """Add pages to the files of all formats, apart from YOLO's labels, which were written before."""
+    """Add pages to the files of all formats; the label files of YOLO have been written already."""
     writers = _writers(folder, opened.sources, options)
     for page in pages:
         for output in page.outputs:
+            losses.add(output)
             for writer in writers:
                 writer.add(page.split, output)
         manifest.add(page)
@@ -360,10 +364,12 @@ def _write_manifest(
     manifest: ManifestBuilder,
     made: PartsMade,
     options: ConversionOptions,
+    losses: Losses,
 ) -> None:
     """Check the counts of a conversion, and that its inputs are unchanged; write both down."""
     check_counts(manifest, opened.sources, options.class_map.name)
     add_warnings(manifest, opened.sources, opened.splits, options)
+    manifest.counts.warnings += losses.remarks()
     entries = [_data_set(source, made.sha256) for source in opened.sources]
     check_unchanged(opened.files)
     manifest.write(folder, _conversion_entry(entries, options))

@@ -23,8 +23,16 @@ from converters import tally
 from converters.boxes import xyxy_to_xywh
 from converters.files.hashes import sha256, state
 from converters.formats.coco_annotations import CocoTable, Id, key_of, read_table
-from converters.formats.json_files import annotation_files, find_images, json_files, root_keys
+from converters.formats.json_files import (
+    LocatedImages,
+    annotation_files,
+    find_images,
+    json_files,
+    referenced_images,
+    root_keys,
+)
 from converters.formats.json_text import check_unique_keys, decode, offset_in
+from converters.images import size
 from converters.names import NO_WORKS, checked_images
 from converters.page import SCORE_DIGITS, Page
 from converters.tally import Tally
@@ -156,8 +164,9 @@ class _Category(msgspec.Struct):
 class _Image(msgspec.Struct, gc=False):
     id: Id
     file_name: str
-    width: int | float
-    height: int | float
+    width: int | float | None = None
+    """Width in pixels; Label Studio writes null for images without annotations."""
+    height: int | float | None = None
 
 
 class _File(msgspec.Struct):
@@ -210,11 +219,12 @@ class CocoFile:
         self.path, self.split, self.state = path, split, state(path)
         self._reopened = partial(type(self), path, split, warnings, images=images)
         _, file = _decode(path)
-        checked = checked_images(_entries(file, path), path, "file_name", images)
-        located = find_images(path, checked, images)
+        located = _located(file, path, images)
         self.image_folder, self.warnings = located.folder, (*warnings, *located.warnings)
+        unsized = {key_of(image.id) for image in file.images if not _is_sized(image)}
         self.images: dict[PurePosixPath, tuple[int, int]] = {
-            image: (width, height) for image, width, height in located.images.values()
+            image: size(located.folder / image) if key in unsized else (width, height)
+            for key, (image, width, height) in located.images.items()
         }
         """Width and height of each image in pixels."""
         self._names = _category_names(file, path)
@@ -303,15 +313,36 @@ def _decode(path: Path) -> tuple[bytes, _File]:
     return data, file
 
 
-def _entries(file: _File, path: Path) -> Iterator[tuple[Id, str, int, int]]:
+def _located(file: _File, path: Path, images: Path | None) -> LocatedImages[Id]:
+    """Find the images of a file; those without a size have one pixel."""
+    referenced = None
+    if images is None:
+        referenced = referenced_images([image.file_name for image in file.images], path)
+    if referenced:
+        folder, names = referenced
+        entries = _entries(file, names, path)
+        checked = checked_images(entries, path, "file_name", are_paths=True)
+        return LocatedImages(folder, checked, [])
+    names = [image.file_name for image in file.images]
+    checked = checked_images(_entries(file, names, path), path, "file_name", images)
+    return find_images(path, checked, images)
+
+
+def _is_sized(image: _Image) -> bool:
+    return image.width is not None and image.height is not None
+
+
+def _entries(file: _File, names: Sequence[str], path: Path) -> Iterator[tuple[Id, str, int, int]]:
     """Yield the id, name, width and height of each image."""
-    for i, image in enumerate(file.images):
+    for i, (image, name) in enumerate(zip(file.images, names, strict=True)):
         for side in ("width", "height"):
             value = getattr(image, side)
             if isinstance(value, float) and not value.is_integer():
                 where = f"images[{i}].{side}"
                 raise InputError(f"expected whole pixels, got {value}", path=path, where=where)
-        yield key_of(image.id), image.file_name, int(image.width), int(image.height)
+        is_sized = _is_sized(image)
+        width, height = (image.width or 0, image.height or 0) if is_sized else (1, 1)
+        yield key_of(image.id), name, int(width), int(height)
 
 
 def _category_names(file: _File, path: Path) -> dict[Id, str]:

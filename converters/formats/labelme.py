@@ -150,6 +150,11 @@ def _is_labelme(file: Path) -> bool:
     return {"shapes", "imagePath"} <= root_keys(file).names
 
 
+MAX_LISTS = 2_000_000
+"""Most lists in a file, of which there is one per point and one per symbol; decoding them takes up
+to 700 MB."""
+
+
 class LabelmeFile:
     """One decoded file; implements :class:`~converters.formats.AnnotationSource`.
 
@@ -171,6 +176,9 @@ class LabelmeFile:
             content = path.read_bytes()
         except OSError as error:
             raise InputError(f"cannot be read: {error.strerror}", path=path) from error
+        if content.count(b"[") > MAX_LISTS:
+            reason = f"more than {MAX_LISTS:,} points; expected the symbols of a page"
+            raise InputError(reason, path=path)
         file = decode(content, _File, path)
         check_unique_keys(content, path)
         self._sha256 = hashlib.sha256(content).hexdigest()

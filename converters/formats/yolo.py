@@ -23,6 +23,7 @@ from converters.formats.yolo_dataset import (
     labelled_image,
     open_dataset,
 )
+from converters.formats.yolo_exports import export_file
 from converters.formats.yolo_labels import label_path
 from converters.names import IMAGE_FOLDER, NO_WORKS, check_file_name, count_of
 from converters.page import Page
@@ -104,8 +105,9 @@ def label_lines(page: Page) -> str:
 
 
 def recognises(path: Path) -> bool:
-    """Check whether a path is a folder with a ``data.yaml``, or a YAML file."""
-    return path.suffix in {".yaml", ".yml"} or (path / DATA_YAML).is_file()
+    """Check whether a path is a folder with a ``data.yaml``, a YAML file, or a tool's export."""
+    is_named = path.suffix in {".yaml", ".yml"} or (path / DATA_YAML).is_file()
+    return is_named or export_file(path) is not None
 
 
 def open_splits(path: Path, images: Path | None = None) -> list["YoloSplit"]:
@@ -124,7 +126,8 @@ def open_splits(path: Path, images: Path | None = None) -> list["YoloSplit"]:
     """
     if images is not None:
         raise ConfigError(
-            f"not for YOLO data, whose {DATA_YAML} names the image folders; correct it instead",
+            f"not for YOLO data, whose {DATA_YAML} names the image folders; correct it, or export "
+            "the data set together with its images",
             option="--image-folder",
             value=images,
         )

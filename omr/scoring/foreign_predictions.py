@@ -60,7 +60,15 @@ def match_predictions(
     return ScoredPredictions(
         source=predictions.source,
         settings=settings,
-        matched=match_classes(pages, len(pages), names, data_names, max_det=max_det, track=track),
+        matched=match_classes(
+            pages,
+            len(pages),
+            names,
+            data_names,
+            max_det=max_det,
+            track=track,
+            unlabelled=evaluation.unlabelled,
+        ),
         remarks=(*predictions.remarks, *remarks),
     )
 

@@ -78,8 +78,9 @@ def predict_evaluation_set(
     side, trained = options.side(weights), _page_input(weights, evaluation)
     max_det = suggested_max_det(evaluation.most_symbols)
     if trained is None:
-        # Classes that the data does not have must not use up the limit.
-        limit = max_det if set(names) <= set(data_names) else UNLIMITED
+        # Classes that do not count must not use up the limit.
+        do_all_count = set(names) <= set(data_names) and not any(evaluation.unlabelled.values())
+        limit = max_det if do_all_count else UNLIMITED
         pages = _predicted_images(weights, evaluation, options, max_det=limit)
     else:
         pages = _read_pages(weights, evaluation, options, trained)
@@ -87,7 +88,15 @@ def predict_evaluation_set(
     return ScoredPredictions(
         source=ScoredSource(kind="weights", name=_weights_name(file), sha256=sha256(file)),
         settings=_settings(options, side, max_det, trained),
-        matched=match_classes(pages, n_pages, names, data_names, max_det=max_det, track=track),
+        matched=match_classes(
+            pages,
+            n_pages,
+            names,
+            data_names,
+            max_det=max_det,
+            track=track,
+            unlabelled=evaluation.unlabelled,
+        ),
         overlap=_training_overlap(weights, evaluation),
         heads=_heads(weights, data_names),
         differences=_differences(

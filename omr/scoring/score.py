@@ -191,6 +191,7 @@ def _result(
         ignored_classes=matched.ignored_classes,
         missing_classes=matched.missing_classes,
         ignored_predictions=matched.n_ignored,
+        unlabelled_predictions=matched.unlabelled,
         evaluation=evaluate_in_depth(
             evaluation.truths,
             matched.pages,

@@ -287,6 +287,20 @@ def test_invalid_files(fields: dict[str, Any], message: str, tmp_path: Path) -> 
     assert str(raised.value) == f"{path}: {message}"
 
 
+def test_too_many_points(tmp_path: Path) -> None:
+    """They would take gigabytes of memory."""
+    path = tmp_path / "a.json"
+    points = ",".join(["[1,2]"] * 2_000_001)
+    path.write_text(
+        '{"imagePath": "a.png", "shapes": [{"label": "note", "points": [' + points + "]}]}"
+    )
+    with pytest.raises(InputError) as raised:
+        open_files(path)
+    assert str(raised.value) == (
+        f"{path}: more than 2,000,000 points; expected the symbols of a page"
+    )
+
+
 def test_damaged_files(tmp_path: Path) -> None:
     write(tmp_path / "a.json", NOTE)
     (tmp_path / "b.json").write_text('{"shapes": [')

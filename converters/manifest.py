@@ -4,7 +4,7 @@
 """
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -134,8 +134,10 @@ class ManifestBuilder:
     names: Sequence[str]
     """Names of the classes."""
     counts: Tally = field(default_factory=Tally)
-    written_of_source: Counter[str] = field(default_factory=Counter)
-    """Number of symbols written, by the source of their page."""
+    written_of_source: defaultdict[str, Counter[str]] = field(
+        default_factory=lambda: defaultdict(Counter)
+    )
+    """Number of symbols written, by the source of their page and their class."""
     pages: Counter[str] = field(default_factory=Counter)
     """Number of pages by split."""
     images: Counter[str] = field(default_factory=Counter)
@@ -165,7 +167,7 @@ class ManifestBuilder:
         self.reencoded += [str(prepared.page)] if prepared.is_reencoded else []
         self.doubts += [f"{prepared.page}: {doubt}" for doubt in prepared.doubts[:1]]
         self.counts.update(counts)
-        self.written_of_source[prepared.properties.source] += counts.written.total()
+        self.written_of_source[prepared.properties.source].update(counts.written)
         if prepared.n_annotations is not None:
             by_page = self.annotations.setdefault(split, {})
             by_page[prepared.page.as_posix()] = prepared.n_annotations

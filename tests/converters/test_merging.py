@@ -211,6 +211,32 @@ def test_classes_that_no_source_labels(class_map: class_maps.ClassMap, tmp_path:
     assert read_manifest(tmp_path / "out").class_map.unlabelled == ("stem",)
 
 
+@pytest.mark.parametrize(
+    ("n_pages", "is_noted"), [(3, True), (2, False)], ids=["frequent", "absent by chance"]
+)
+def test_classes_that_only_the_other_source_has(
+    n_pages: int, is_noted: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "all.yaml").write_text(
+        "name: all\nclasses: [noteheadBlack, stem]\nsources: {coco: {map: same names}}\n"
+    )
+    both = class_maps.load(str(tmp_path / "all.yaml"))
+    one = coco(tmp_path / "one", *(f"{i}.png" for i in range(n_pages)))
+    two = coco(tmp_path / "two", "y.png", grey=50)
+    symbols = [
+        coco_json.annotation(),
+        coco_json.annotation(id=2, category_id=2, bbox=[40, 10, 2, 10]),
+    ]
+    coco_json.write(two / "a.json", names=("y.png",), annotations=symbols)
+    summary = convert([one, two], tmp_path / "out", options(both))
+    warning = (
+        "one: no symbols of stem, which are frequent in the other sources, so its pages are "
+        "negative examples of them; if they were not annotated, convert this source alone with a "
+        "class map that lists them as unlabelled, and merge the result"
+    )
+    assert (warning in summary["warnings"]) == is_noted
+
+
 def test_data_sets_that_were_converted_with_different_class_maps(
     class_map: class_maps.ClassMap, tmp_path: Path
 ) -> None:

@@ -174,6 +174,23 @@ def test_works_are_held_out_of_all_data_sets_together(
     assert len(works["train"]) == 6
 
 
+@pytest.mark.parametrize("name", ["lg-{}-aug-a--page-1.png", "p{}.png"])
+def test_held_out_pages_of_a_source_stay_when_another_is_added(
+    name: str, class_map: class_maps.ClassMap, tmp_path: Path
+) -> None:
+    one = coco(tmp_path / "one", *(name.format(i) for i in range(12)))
+    two = coco(tmp_path / "two", *(name.format(i) for i in range(20, 32)), grey=200)
+    by = "work" if name.startswith("lg") else "page"
+    chosen = options(class_map, val=0.5, split_by=by)
+    convert(one, tmp_path / "alone", chosen)
+    convert([one, two], tmp_path / "merged", chosen)
+    alone = {Path(f).name for f in files(tmp_path / "alone") if f.startswith("val/")}
+    merged = {Path(f).name for f in files(tmp_path / "merged") if f.startswith("val/one/")}
+    assert len(alone) == 6
+    assert alone <= merged or merged <= alone
+    assert len(alone & merged) >= 4
+
+
 def test_a_validation_split_is_kept_and_others_are_held_out(
     class_map: class_maps.ClassMap, tmp_path: Path
 ) -> None:

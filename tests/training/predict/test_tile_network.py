@@ -145,7 +145,8 @@ def test_an_output_that_does_not_fit_the_class_names(onnx_file: Path, tmp_path: 
             entry.value = str({i: f"c{i}" for i in range(9)})
         elif entry.key == RECORD_KEY:
             record = json.loads(entry.value)
-            entry.value = json.dumps({**record, "class_confs": [0.5, 0.5]})
+            record["training"]["class_confs"] = [0.5, 0.5]
+            entry.value = json.dumps(record)
     onnx.save(model, tmp_path / "a.onnx")
     with pytest.raises(InputError) as raised:
         OnnxNetwork(tmp_path / "a.onnx")

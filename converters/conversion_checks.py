@@ -189,13 +189,13 @@ def _missing_classes(manifest: ManifestBuilder, sources: Sequence[OpenedSource])
     n_pages = {source.name: sum(len(file.images) for file in source.files) for source in sources}
     for source in sources if len(sources) > 1 else ():
         n_others = sum(n_pages.values()) - n_pages[source.name]
-        found = sum((written[s.name] for s in sources if s is not source), Counter[str]())
+        n_of_others = sum((written[s.name] for s in sources if s is not source), Counter[str]())
         missing = [
             name
             for name in manifest.names
             if not written[source.name][name]
             and name not in source.mapping.unlabelled
-            and found[name] * n_pages[source.name] >= MIN_EXPECTED * n_others
+            and n_of_others[name] * n_pages[source.name] >= MIN_EXPECTED * n_others
         ]
         if missing:
             yield (

@@ -50,7 +50,7 @@ STIFFNESS = 5e-5
 
 
 def measure_slopes(ink: NDArray[np.bool_], staff_space: float) -> Slopes | None:
-    """Measure the slopes of the lines of a page, up to about twice :data:`MAX_SLOPE`.
+    """Measure the slopes of the lines of a page, up to about 9 degrees.
 
     Args:
         ink: Pixels of the page that are ink, shape ``(H, W)``.

@@ -219,7 +219,10 @@ def test_ink_that_is_invisible_on_white(suffix: str, ink: tuple[int, ...], tmp_p
     page = Image.new("RGBA", (20, 12), (*WHITE, 0))
     page.paste(ink, (5, 5, 9, 8))
     file = tmp_path / f"a{suffix}"
-    page.save(file, **({"lossless": True, "exact": True} if suffix == ".webp" else {}))
+    if suffix == ".webp":
+        page.save(file, lossless=True, exact=True)
+    else:
+        page.save(file)
     with pytest.raises(InputError) as error:
         images.read(file)
     assert str(error.value) == (

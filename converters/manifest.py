@@ -4,7 +4,7 @@
 """
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -140,8 +140,10 @@ class ManifestBuilder:
     scratch: Path
     """Folder of temporary files."""
     counts: Tally = field(default_factory=Tally)
-    written_of_source: Counter[str] = field(default_factory=Counter)
-    """Number of symbols written, by the source of their page."""
+    written_of_source: defaultdict[str, Counter[str]] = field(
+        default_factory=lambda: defaultdict(Counter)
+    )
+    """Number of symbols written, by the source of their page and their class."""
     pages: Counter[str] = field(default_factory=Counter)
     """Number of pages by split."""
     images: Counter[str] = field(default_factory=Counter)
@@ -171,7 +173,7 @@ class ManifestBuilder:
         self.reencoded += [str(prepared.page)] if prepared.is_reencoded else []
         self.doubts += [f"{prepared.page}: {doubt}" for doubt in prepared.doubts[:1]]
         self.counts.update(counts)
-        self.written_of_source[prepared.properties.source] += counts.written.total()
+        self.written_of_source[prepared.properties.source].update(counts.written)
         page = prepared.page.as_posix()
         if prepared.n_annotations is not None:
             self._annotations.add(split, page, prepared.n_annotations)

@@ -14,7 +14,7 @@ from class_maps import (
     shown,
     with_nearest,
 )
-from converters.formats import READERS, AnnotationSource, Format
+from converters.formats import READERS, AnnotationSource, Format, labelme
 from converters.formats.data_yaml import DATA_YAML
 from converters.formats.json_files import json_files, root_keys
 from converters.formats.mung_documents import PAGE, PAGES, V1, V2
@@ -78,6 +78,8 @@ def format_of(path: Path) -> Format:
     if not files and (unknown := xml_files(path)):
         raise _other_xml(unknown[0])
     if not files:
+        if nested := labelme.json_files_below(path):
+            root_keys(nested[0])  # raises if it is damaged
         raise _no_annotations(path)
     keys = listed(sorted(root_keys(files[0]).names)) or "none"
     raise InputError(

@@ -301,6 +301,14 @@ def test_too_many_points(tmp_path: Path) -> None:
     )
 
 
+def test_files_in_a_subfolder_that_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    path = write(tmp_path / "labels" / "a.json", NOTE)
+    path.write_text(path.read_text(), encoding="utf-8-sig")
+    with pytest.raises(InputError) as raised:
+        open_source(tmp_path)
+    assert str(raised.value) == f"{path}: begins with a byte order mark; save the file without it"
+
+
 def test_damaged_files(tmp_path: Path) -> None:
     write(tmp_path / "a.json", NOTE)
     (tmp_path / "b.json").write_text('{"shapes": [')

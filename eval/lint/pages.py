@@ -5,9 +5,10 @@ Shapes: N boxes of an image.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,8 @@ EDGE_PX = 1.0
 """Distance to the border of an image at which a box touches it."""
 _TILE = re.compile(r"__x\d{5,}_y\d{5,}$")
 """End of a tile's name, see :func:`converters.prepare.tiles.tile_name`."""
+_PIXELS = frozenset({"pixels", "ink"})
+"""Properties of the size of the image."""
 _FOLDERS = frozenset({"images", "train", "val", "valid", "test"})
 """Names of folders that do not describe a source."""
 
@@ -46,8 +49,16 @@ class LintPage:
     """Staff space in pixels according to the manifest; None if it is not recorded."""
     recorded_hash: str
     """Hash of the page that the image shows, according to the manifest; empty if unknown."""
+    recorded_work: str = ""
+    """Work of the page according to the manifest; empty if it is unknown or in the page's name."""
     may_be_read: bool = True
     """Whether checks may open the image."""
+    measured: dict[str, Any] = field(default_factory=dict)
+    """Results of the checks that have read the pixels, by name of their class."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the content to send to another process: no pixels."""
+        return {name: value for name, value in vars(self).items() if name not in _PIXELS}
 
     @cached_property
     def pixels(self) -> Pixels:
@@ -162,6 +173,7 @@ class RecordedPages:
             is_tile=self._are_tiles or _TILE.search(name.stem) is not None,
             recorded_space=None if space is None else space * scale,
             recorded_hash=tiled.sha256 if tiled else "",
+            recorded_work=properties.work,
             may_be_read=may_be_read,
         )
 

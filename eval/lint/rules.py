@@ -252,7 +252,7 @@ RULES = (
         level="error",
         check=LeakedWorks,
         meaning="pages of a work, piece or writer were divided between splits",
-        remedy="split again with omr convert --val, by work",
+        remedy="split again with omr split, by work",
     ),
 )
 """All rules, in the order of their findings."""

@@ -38,7 +38,7 @@ def test_ink_is_darker_than_its_surroundings(grey: int, n_ink: int) -> None:
     ink = find_ink(page, 8.0)
     assert int(ink.all.sum()) == n_ink
     assert ink.all[12, 22] == min(n_ink, 1)
-    assert (ink.sums[-1, -1], ink.all_sums[-1, -1]) == (n_ink, n_ink)
+    assert ink.sums[-1, -1] == n_ink
 
 
 @pytest.mark.parametrize(

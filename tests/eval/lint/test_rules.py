@@ -137,6 +137,34 @@ def test_works_in_two_splits(
     assert bool(found(lint(pages, names, only("leak-work")), "leak-work")) == is_leak
 
 
+@pytest.mark.parametrize(
+    ("train", "val", "is_leak"),
+    [
+        (("sonata-page-1", "op1"), ("sonata-page-2", "op2"), False),
+        (("scan-1", "op1"), ("photo-7", "op1"), True),
+        (("scan-1", "12"), ("lg-12-aug-bravura--page-1", ""), True),
+        (("CVC-MUSCIMA_W-01_N-10_D-ideal", "10"), ("CVC-MUSCIMA_W-01_N-11_D-ideal", "11"), True),
+    ],
+)
+def test_recorded_works_in_two_splits(
+    train: tuple[str, str],
+    val: tuple[str, str],
+    is_leak: bool,
+    clean: list[LintPage],
+    names: Sequence[str],
+) -> None:
+    pages = [
+        replace(
+            clean[i],
+            split=split,
+            page=replace(clean[i].page, image=PurePosixPath(f"{name}.png")),
+            recorded_work=work,
+        )
+        for i, (split, (name, work)) in enumerate((("train", train), ("val", val)))
+    ]
+    assert bool(found(lint(pages, names, only("leak-work")), "leak-work")) == is_leak
+
+
 @pytest.mark.parametrize("share", [0.01, 0.05, 0.5])
 @pytest.mark.parametrize(
     ("removed", "alone"),

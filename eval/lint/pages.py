@@ -22,12 +22,13 @@ from converters.page import Page
 from converters.prepare.preparation import PageProperties
 from converters.prepare.staff_lines import measure_staff_space
 from eval.lint.ink import Ink, find_ink
+from eval.lint.unlabelled import Unlabelled, find_unlabelled
 
 EDGE_PX = 1.0
 """Distance to the border of an image at which a box touches it."""
 _TILE = re.compile(r"__x\d{5,}_y\d{5,}$")
 """End of a tile's name, see :func:`converters.prepare.tiles.tile_name`."""
-_PIXELS = frozenset({"pixels", "ink"})
+_PIXELS = frozenset({"pixels", "ink", "unlabelled"})
 """Properties of the size of the image."""
 _FOLDERS = frozenset({"images", "train", "val", "valid", "test"})
 """Names of folders that do not describe a source."""
@@ -78,6 +79,14 @@ class LintPage:
         """Ink of the image; None without staves."""
         space = self.staff_space
         return None if space is None else find_ink(self.pixels, space)
+
+    @cached_property
+    def unlabelled(self) -> Unlabelled | None:
+        """Ink of the image that is in no box; None without staves."""
+        ink, space = self.ink, self.staff_space
+        if ink is None or space is None:
+            return None
+        return find_unlabelled(ink, self.page.boxes_xyxy, space)
 
     @cached_property
     def distinct(self) -> NDArray[np.intp]:

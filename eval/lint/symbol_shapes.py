@@ -18,6 +18,9 @@ from converters.boxes import Boxes
 FILE = Path(__file__).with_name("symbol_shapes.json")
 CELLS = 8
 """Cells per side of the grid in which the ink of a box is measured."""
+ALIKE = 0.5
+"""Distance between the shapes of two classes with the same glyph, as a fraction of the larger
+distance within them."""
 SIZE_WEIGHT = 0.25
 """Weight of a factor of two in width or height, relative to the difference of all cells."""
 
@@ -37,6 +40,14 @@ class SymbolShape(msgspec.Struct, frozen=True):
 def symbol_shapes() -> Mapping[str, SymbolShape]:
     """Return the shapes of every class in the table."""
     return msgspec.json.decode(FILE.read_bytes(), type=dict[str, SymbolShape])
+
+
+@cache
+def are_alike(first: str, second: str) -> bool:
+    """Return whether two classes have the same glyph, such as accidentals by their role."""
+    a, b = symbol_shapes()[first], symbol_shapes()[second]
+    least = float(distances(np.array(a.shapes), np.array(b.shapes)).min())
+    return least <= ALIKE * max(a.far, b.far)
 
 
 def features(ink: NDArray[np.int32], boxes_xyxy: Boxes, space: float) -> NDArray[np.float64]:

@@ -11,15 +11,12 @@ from numpy.typing import NDArray
 from eval.lint.findings import Occurrence
 from eval.lint.ink_check import InkCheck
 from eval.lint.pages import LintPage
-from eval.lint.symbol_shapes import distances, features, symbol_shapes
+from eval.lint.symbol_shapes import are_alike, distances, features, symbol_shapes
 from eval.lint.tally import BoxTally
 
 MIN_FAR = 0.15
 """Distance from the shapes of its class at which a symbol may be typical of the class, whatever the
 pages show from which the shapes were learnt."""
-ALIKE = 0.5
-"""Distance between the shapes of two classes with the same glyph, as a fraction of the larger
-distance within them."""
 
 
 class SwappedClasses(InkCheck[NDArray[np.int64]]):
@@ -30,7 +27,6 @@ class SwappedClasses(InkCheck[NDArray[np.int64]]):
         table = symbol_shapes()
         self._known = {i: table[name] for i, name in enumerate(names) if name in table}
         self._shapes = {i: np.array(known.shapes) for i, known in self._known.items()}
-        self._is_alike = {(a, b) for a in self._known for b in self._known if self._alike(a, b)}
         self._tally = BoxTally(names=names)
 
     def measure(self, page: LintPage) -> NDArray[np.int64] | None:
@@ -48,7 +44,7 @@ class SwappedClasses(InkCheck[NDArray[np.int64]]):
             far = max(self._known[label].far, MIN_FAR)
             for row in of_class[distance > self._thresholds["factor"] * far].tolist():
                 other = self._most_similar(described[row : row + 1])
-                if other is not None and (label, other) not in self._is_alike:
+                if other is not None and not self._alike(label, other):
                     looks_like[rows[row]] = other
         return looks_like
 
@@ -66,8 +62,7 @@ class SwappedClasses(InkCheck[NDArray[np.int64]]):
 
     def _alike(self, first: int, second: int) -> bool:
         """Return whether two classes have the same glyph, such as accidentals by their role."""
-        least = float(distances(self._shapes[first], self._shapes[second]).min())
-        return least <= ALIKE * max(self._known[first].far, self._known[second].far)
+        return are_alike(self._names[first], self._names[second])
 
     def _most_similar(self, described: NDArray[np.float64]) -> int | None:
         """Return the class that features ``(1, F)`` are typical of; None if they fit no class."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from converters.boxes import Boxes
 from eval.lint.ink import Ink, ink_shares
-from eval.lint.unlabelled import without_boxes
+from eval.lint.unlabelled import Unlabelled, components, without_boxes
 
 HEAD = "noteheadBlack"
 """Start of the names of filled noteheads."""
@@ -22,23 +22,28 @@ MIN_FILLED = 0.8
 pages."""
 SEARCH_SPACE_PX = 6.0
 """Staff space of the reduced image in which noteheads are searched."""
-CERTAIN_WIDTH, CERTAIN_HEIGHT = 0.5, 0.4
-"""Size of a rectangle that fits into a notehead wherever staff lines cross it, in staff spaces."""
+CERTAIN_WIDTH, CERTAIN_HEIGHT = 0.7, 0.5
+"""Size of a rectangle that fits into a notehead, in staff spaces."""
+NEAR_STAFF = 16
+"""Distance from the staff within which noteheads are expected, in halves of a staff space."""
 
 
-def may_have_heads(closed: NDArray[np.uint8], boxes_xyxy: Boxes, space: float) -> bool:
-    """Return whether a rectangle as in noteheads fits into the ink outside of boxes.
+def may_have_heads(unlabelled: Unlabelled, boxes_xyxy: Boxes, space: float) -> bool:
+    """Return whether a rectangle as in noteheads fits into the ink near staves outside of boxes.
 
     Takes a sixth of the time of :func:`find_heads`, and is false for most correct pages.
 
     Args:
-        closed: Ink without staff lines, and without the gaps that they leave, shape ``(H, W)``.
+        unlabelled: Ink of the page.
         boxes_xyxy: Boxes that explain noteheads, in pixels, shape ``(N, 4)``.
         space: Staff space in pixels.
     """
     size = [max(2, round(side * space)) for side in (CERTAIN_HEIGHT, CERTAIN_WIDTH)]
-    inside = np.asarray(cv2.erode(closed, np.ones(size, np.uint8)), np.uint8)
-    return cv2.countNonZero(without_boxes(inside, boxes_xyxy)) > 0
+    inside = np.asarray(cv2.erode(unlabelled.all, np.ones(size, np.uint8)), np.uint8)
+    rest = without_boxes(inside, boxes_xyxy)
+    if not cv2.countNonZero(rest):
+        return False
+    return bool(unlabelled.near_staves(components(rest)[:, :2], NEAR_STAFF).any())
 
 
 def find_heads(ink: Ink, space: float, min_similarity: float) -> NDArray[np.float64]:

@@ -23,8 +23,9 @@ CELL = 0.5
 """Side of a cell, in staff spaces."""
 LINE = 0.04
 """Least fraction of a cell that is staff line."""
-STAFF_CELLS, GAP_CELLS = 5, 4
-"""Least height of a staff, and largest gap between cells with lines, in cells."""
+STAFF_CELLS, GAP_CELLS = 5, (4, 12)
+"""Least height of a staff, and height and width of the largest gap between cells with lines, in
+cells; chords and beams interrupt the lines."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -39,6 +40,8 @@ class Unlabelled:
     """1 for cells in a staff or up to ``CELL`` above or below it, shape ``(h, w)``."""
     cell: int
     """Side of a cell in pixels."""
+    explains: NDArray[np.bool_]
+    """False for boxes of areas, which explain no ink, shape ``(N,)``."""
 
     def amounts(self) -> tuple[float, float]:
         """Return the ink in staves, and the part of it that is in no box, in cells."""
@@ -66,13 +69,14 @@ def find_unlabelled(ink: Ink, boxes_xyxy: Boxes, staff_space: float) -> Unlabell
     slit = np.ones((max(3, round(SLIT * staff_space) | 1), 1), np.uint8)
     closed = cv2.morphologyEx(ink.without_lines, cv2.MORPH_CLOSE, slit) * np.uint8(255)
     sides = np.sort(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2], axis=1) / staff_space
-    is_area = (sides > AREA_SIDES).all(axis=1)
+    explains = ~(sides > AREA_SIDES).all(axis=1)
     cell = max(1, round(CELL * staff_space))
     return Unlabelled(
         all=closed,
-        rest=without_boxes(closed, boxes_xyxy[~is_area]),
+        rest=without_boxes(closed, boxes_xyxy[explains]),
         staves=_staves(ink, cell),
         cell=cell,
+        explains=explains,
     )
 
 
@@ -98,7 +102,7 @@ def _staves(ink: Ink, cell: int) -> NDArray[np.uint8]:
     """Mark the cells in staves, shape ``(h, w)``."""
     lines = _cells(cv2.subtract(ink.all, ink.without_lines) * np.uint8(255), cell)
     marked = np.asarray(lines > 255 * LINE, np.uint8)
-    marked = cv2.morphologyEx(marked, cv2.MORPH_CLOSE, np.ones((GAP_CELLS, 1), np.uint8))
+    marked = cv2.morphologyEx(marked, cv2.MORPH_CLOSE, np.ones(GAP_CELLS, np.uint8))
     marked = cv2.morphologyEx(marked, cv2.MORPH_OPEN, np.ones((STAFF_CELLS, 1), np.uint8))
     return np.asarray(cv2.dilate(marked, np.ones((3, 1), np.uint8)), np.uint8)
 

@@ -21,6 +21,7 @@ from eval.lint.ink_check import InkCheck
 from eval.lint.missing_heads import HEAD, HEIGHT, WIDTH, find_heads, may_have_heads
 from eval.lint.missing_symbols import find_symbols, sought_classes
 from eval.lint.pages import LintPage
+from eval.lint.unlabelled import Unlabelled
 
 MAX_SIDE = 20.0
 """Side of the largest boxes that explain noteheads, in staff spaces; staves are larger."""
@@ -54,7 +55,7 @@ class MissingLabels(InkCheck[Missing]):
         ink, space, unlabelled = page.ink, page.staff_space, page.unlabelled
         if ink is None or space is None or unlabelled is None:
             return None
-        heads = self._missing_heads(page, ink, unlabelled.all, space)
+        heads = self._missing_heads(page, ink, unlabelled, space)
         others, classes = find_symbols(ink, unlabelled, space, self._thresholds["max_distance"])
         groups = [self._group_of.get(name, "") for name in classes]
         boxes = np.concatenate((heads, others[[bool(group) for group in groups]]))
@@ -67,11 +68,11 @@ class MissingLabels(InkCheck[Missing]):
         )
 
     def _missing_heads(
-        self, page: LintPage, ink: Ink, closed: NDArray[np.uint8], space: float
+        self, page: LintPage, ink: Ink, unlabelled: Unlabelled, space: float
     ) -> Boxes:
         """Return the boxes of filled noteheads without a box, shape ``(K, 4)``."""
         small = page.page.boxes_xyxy[(page.sides <= MAX_SIDE * space).all(axis=1)]
-        if not self._is_head.any() or not may_have_heads(closed, small, space):
+        if not self._is_head.any() or not may_have_heads(unlabelled, small, space):
             return np.empty((0, 4))
         heads = find_heads(ink, space, self._thresholds["min_similarity"])
         points = np.concatenate((heads, heads), axis=1)

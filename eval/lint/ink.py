@@ -65,11 +65,11 @@ def _without_lines(ink: NDArray[np.uint8], staff_space: float) -> NDArray[np.uin
     thickness = max(2, round(LINE_THICKNESS * staff_space))
     thick = cv2.morphologyEx(ink, cv2.MORPH_OPEN, np.ones((thickness, 1), np.uint8))
     thin = np.asarray(cv2.subtract(ink, thick), np.uint8)
-    lines = _long_strokes(thin, length)
+    lines = long_strokes(thin, length)
     return np.asarray(cv2.subtract(ink, cv2.min(lines, thin)), np.uint8)
 
 
-def _long_strokes(thin: NDArray[np.uint8], length: int) -> NDArray[np.uint8]:
+def long_strokes(thin: NDArray[np.uint8], length: int) -> NDArray[np.uint8]:
     """Close gaps of up to half a length, and keep strokes of this length, not 0, shape ``(H, W)``.
 
     The result is that of OpenCV's ``MORPH_CLOSE`` and ``MORPH_OPEN``, in half the time: a byte

@@ -54,7 +54,7 @@ class LintPage:
     """Work of the page according to the manifest; empty if it is unknown or in the page's name."""
     may_be_read: bool = True
     """Whether checks may open the image."""
-    measured: dict[str, Any] = field(default_factory=dict)
+    measured: dict[str, Any] = field(default_factory=dict, init=False)
     """Results of the checks that have read the pixels, by name of their class."""
 
     def __getstate__(self) -> dict[str, Any]:

@@ -165,6 +165,44 @@ def test_recorded_works_in_two_splits(
     assert bool(found(lint(pages, names, only("leak-work")), "leak-work")) == is_leak
 
 
+@pytest.mark.parametrize(
+    ("removed", "reported"),
+    [
+        ("noteheadHalf", "noteheadHalf"),
+        ("augmentationDot", "augmentationDot + repeatDot"),
+        ("keyFlat", "accidentalFlat + keyFlat"),
+        ("clefG", "clefG"),
+        ("stem", ""),
+    ],
+)
+def test_classes_whose_boxes_are_missing(
+    removed: str, reported: str, clean: list[LintPage], names: Sequence[str]
+) -> None:
+    pages = planted(clean, names, bugs.removed, 0.3, only=[removed])
+    findings = found(lint(pages, names, only("missing-labels")), "missing-labels")
+    assert [f.occurrence.class_name for f in findings] == [reported] * bool(reported)
+
+
+@pytest.mark.parametrize(
+    ("labelled", "n_images"), [("fermata", 3), ("clef", 3), ("notehead,stem,beam", 0), ("", 0)]
+)
+def test_a_source_with_few_labelled_classes(
+    labelled: str, n_images: int, clean: list[LintPage], names: Sequence[str]
+) -> None:
+    others = [name for name in names if not name.startswith(tuple(labelled.split(",")))]
+    partial = planted(clean[3:], names, bugs.removed, 1.0, only=others) if others else clean[3:]
+    pages = [*clean[:3], *(replace(page, source="scans") for page in partial)]
+    findings = found(lint(pages, names, only("unlabelled-ink")), "unlabelled-ink")
+    assert [(f.occurrence.source, f.occurrence.count) for f in findings] == [
+        ("scans", n_images)
+    ] * bool(n_images)
+
+
+def test_ink_of_unknown_classes_is_not_judged(clean: list[LintPage]) -> None:
+    page = with_rows(clean[0], clean[0].rows[:0])
+    assert lint([page], ["hand", "fermata"], only("unlabelled-ink")).findings == []
+
+
 @pytest.mark.parametrize("share", [0.01, 0.05, 0.5])
 @pytest.mark.parametrize(
     ("removed", "alone"),

@@ -34,7 +34,13 @@ PAGES, SYMBOLS = 1714, 1_100_000
 """Approximate size of DeepScoresV2 dense, train and test; Zenodo 4012193."""
 STAFF_SPACE_PX = 17.0
 """Staff space of DeepScoresV2."""
-INK_RULES = ("shifted-boxes", "missing-labels", "box-without-ink", "swapped-classes")
+INK_RULES = (
+    "shifted-boxes",
+    "missing-labels",
+    "unlabelled-ink",
+    "box-without-ink",
+    "swapped-classes",
+)
 READING = "reading labels, totals"
 GOAL_S, GOAL_PAGES_PER_S = 15.0, 10.0
 

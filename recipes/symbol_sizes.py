@@ -51,7 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     modules = (symbol_sizes, symbol_shapes, ink_shares)
     files = [options.out / module.FILE.name for module in modules]
     with output_files(*files, force=True) as parts:
-        for part, table in zip(parts, (sizes, shapes, ink), strict=True):
+        tables: tuple[Mapping[str, Any], ...] = (sizes, shapes, ink)
+        for part, table in zip(parts, tables, strict=True):
             _write(table, part)
 
 

@@ -29,6 +29,9 @@ TOLERANCE = 0.3
 """Difference between the sides of ink and of a typical shape, in staff spaces."""
 NEAR_STAFF = 6
 """Distance from the staff within which symbols are sought, in halves of a staff space."""
+MIN_NEAR = 0.08
+"""Least distance from a typical shape that counts as near, because the ink is not cut as exactly as
+by the boxes from which the shapes were learnt."""
 MAX_COMPONENTS = 400
 """Components of a page from which none is compared, because its ink is not that of symbols."""
 
@@ -42,7 +45,8 @@ class _Shapes:
     names: tuple[str, ...]
     """Class of each shape."""
     near: NDArray[np.float64]
-    """Distance that 90% of the symbols of its class stay below, shape ``(S,)``."""
+    """Distance that 90% of the symbols of its class stay below, at least ``MIN_NEAR``, shape
+    ``(S,)``."""
 
 
 @cache
@@ -51,7 +55,7 @@ def _shapes() -> _Shapes:
     return _Shapes(
         described=np.array([shape for _, _, shape in rows]),
         names=tuple(name for name, _, _ in rows),
-        near=np.array([known.near for _, known, _ in rows]),
+        near=np.array([max(known.near, MIN_NEAR) for _, known, _ in rows]),
     )
 
 

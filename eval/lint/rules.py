@@ -180,7 +180,7 @@ RULES = (
         check=MissingLabels,
         thresholds={
             "min_similarity": 0.6,
-            "max_distance": 1.0,
+            "max_distance": 1.5,
             "min_share": 0.005,
             "min_share_of_others": 0.02,
             "min_count": 3,

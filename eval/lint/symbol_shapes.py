@@ -68,7 +68,7 @@ def features(ink: NDArray[np.int32], boxes_xyxy: Boxes, space: float) -> NDArray
     y = boxes_xyxy[:, 1:2] + sides[:, 1:] * steps
     sums = np.diff(np.diff(_interpolated(ink, x, y), axis=1), axis=2)  # (N, CELLS, CELLS)
     shares = sums / (sides.prod(1) / CELLS**2)[:, None, None]
-    return np.column_stack((shares.reshape(len(sides), -1), np.log2(sides / space)))
+    return np.column_stack((shares.reshape(len(sides), CELLS**2), np.log2(sides / space)))
 
 
 def _interpolated(

@@ -67,9 +67,10 @@ def find_unlabelled(ink: Ink, boxes_xyxy: Boxes, staff_space: float) -> Unlabell
     """
     # an odd height, because OpenCV moves the ink by half a pixel otherwise
     slit = np.ones((max(3, round(SLIT * staff_space) | 1), 1), np.uint8)
-    closed = cv2.morphologyEx(ink.without_lines, cv2.MORPH_CLOSE, slit) * np.uint8(255)
+    filled = np.asarray(cv2.morphologyEx(ink.without_lines, cv2.MORPH_CLOSE, slit), np.uint8)
+    closed = filled * np.uint8(255)
     sides = np.sort(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2], axis=1) / staff_space
-    explains = ~(sides > AREA_SIDES).all(axis=1)
+    explains = np.asarray(~(sides > AREA_SIDES).all(axis=1))
     cell = max(1, round(CELL * staff_space))
     return Unlabelled(
         all=closed,
@@ -100,11 +101,11 @@ def components(ink: NDArray[np.uint8]) -> Boxes:
 
 def _staves(ink: Ink, cell: int) -> NDArray[np.uint8]:
     """Mark the cells in staves, shape ``(h, w)``."""
-    lines = _cells(cv2.subtract(ink.all, ink.without_lines) * np.uint8(255), cell)
-    marked = np.asarray(lines > 255 * LINE, np.uint8)
-    marked = cv2.morphologyEx(marked, cv2.MORPH_CLOSE, np.ones(GAP_CELLS, np.uint8))
-    marked = cv2.morphologyEx(marked, cv2.MORPH_OPEN, np.ones((STAFF_CELLS, 1), np.uint8))
-    return np.asarray(cv2.dilate(marked, np.ones((3, 1), np.uint8)), np.uint8)
+    lines = np.asarray(cv2.subtract(ink.all, ink.without_lines), np.uint8) * np.uint8(255)
+    marked = np.asarray(_cells(lines, cell) > 255 * LINE, np.uint8)
+    filled = cv2.morphologyEx(marked, cv2.MORPH_CLOSE, np.ones(GAP_CELLS, np.uint8))
+    staves = cv2.morphologyEx(filled, cv2.MORPH_OPEN, np.ones((STAFF_CELLS, 1), np.uint8))
+    return np.asarray(cv2.dilate(staves, np.ones((3, 1), np.uint8)), np.uint8)
 
 
 def _cells(image: NDArray[np.uint8], cell: int) -> NDArray[np.uint8]:

@@ -1,7 +1,8 @@
 """Rule ``unlabelled-ink``: images of which far less ink is in boxes than usual for these classes.
 
 Most ink in and close to staves is that of symbols. How much of it the boxes of a class contain has
-been learnt from engraved pages, so that a class map without slurs or stems is no finding.
+been learnt from engraved pages, so that a class map without slurs or stems is not a
+finding.
 """
 
 from collections import Counter, defaultdict

@@ -11,6 +11,7 @@ import pytest
 from planted_labels import Bug, planted, with_rows
 
 from eval.lint.findings import Finding, LintReport
+from eval.lint.ink import Ink
 from eval.lint.pages import LintPage
 from eval.lint.rules import RULES, RuleSettings, default_settings, lint
 
@@ -178,7 +179,7 @@ def test_recorded_works_in_two_splits(
 def test_classes_whose_boxes_are_missing(
     removed: str, reported: str, clean: list[LintPage], names: Sequence[str]
 ) -> None:
-    pages = planted(clean, names, bugs.removed, 0.3, only=[removed])
+    pages = planted(clean, names, bugs.removed, 0.5, only=[removed])
     findings = found(lint(pages, names, only("missing-labels")), "missing-labels")
     assert [f.occurrence.class_name for f in findings] == [reported] * bool(reported)
 
@@ -196,6 +197,13 @@ def test_a_source_with_few_labelled_classes(
     assert [(f.occurrence.source, f.occurrence.count) for f in findings] == [
         ("scans", n_images)
     ] * bool(n_images)
+
+
+def test_a_page_without_ink(clean: list[LintPage], names: Sequence[str]) -> None:
+    page, paper = replace(clean[0]), np.zeros((1800, 1300), np.uint8)
+    vars(page)["ink"] = Ink(all=paper, without_lines=paper)
+    settings = only("missing-labels") | {"unlabelled-ink": default_settings()["unlabelled-ink"]}
+    assert lint([page], names, settings).findings == []
 
 
 def test_ink_of_unknown_classes_is_not_judged(clean: list[LintPage]) -> None:

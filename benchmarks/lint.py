@@ -67,7 +67,11 @@ def ink_rules(folder: Path, n_pages: int) -> None:
     convert(folder / "pages", folder / "data", options)
     dataset = open_dataset(folder / "data")
     rules = [rule for rule in RULES if rule.id in INK_RULES]
-    reading = {"decoding": (images, "read"), "finding ink": (pages_module, "find_ink")}
+    reading = {
+        "decoding": (images, "read"),
+        "finding ink": (pages_module, "find_ink"),
+        "finding unlabelled ink": (pages_module, "find_unlabelled"),
+    }
     seconds = phases(lint_pages(dataset), dataset.names, rules, reading)
     print(f"\n{n_pages:,} engraved pages\n")
     print_table("CPU ms per page", {name: 1e3 * s / n_pages for name, s in seconds.items()})

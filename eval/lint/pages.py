@@ -5,9 +5,10 @@ Shapes: N boxes of an image.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +22,14 @@ from converters.page import Page
 from converters.prepare.preparation import PageProperties
 from converters.prepare.staff_lines import measure_staff_space
 from eval.lint.ink import Ink, find_ink
+from eval.lint.unlabelled import Unlabelled, find_unlabelled
 
 EDGE_PX = 1.0
 """Distance to the border of an image at which a box touches it."""
 _TILE = re.compile(r"__x\d{5,}_y\d{5,}$")
 """End of a tile's name, see :func:`converters.prepare.tiles.tile_name`."""
+_PIXELS = frozenset({"pixels", "ink", "unlabelled"})
+"""Properties of the size of the image."""
 _FOLDERS = frozenset({"images", "train", "val", "valid", "test"})
 """Names of folders that do not describe a source."""
 
@@ -46,8 +50,16 @@ class LintPage:
     """Staff space in pixels according to the manifest; None if it is not recorded."""
     recorded_hash: str
     """Hash of the page that the image shows, according to the manifest; empty if unknown."""
+    recorded_work: str = ""
+    """Work of the page according to the manifest; empty if it is unknown or in the page's name."""
     may_be_read: bool = True
     """Whether checks may open the image."""
+    measured: dict[str, Any] = field(default_factory=dict, init=False)
+    """Results of the checks that have read the pixels, by name of their class."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the content to send to another process: no pixels."""
+        return {name: value for name, value in vars(self).items() if name not in _PIXELS}
 
     @cached_property
     def pixels(self) -> Pixels:
@@ -67,6 +79,14 @@ class LintPage:
         """Ink of the image; None without staves."""
         space = self.staff_space
         return None if space is None else find_ink(self.pixels, space)
+
+    @cached_property
+    def unlabelled(self) -> Unlabelled | None:
+        """Ink of the image that is in no box; None without staves."""
+        ink, space = self.ink, self.staff_space
+        if ink is None or space is None:
+            return None
+        return find_unlabelled(ink, self.page.boxes_xyxy, space)
 
     @cached_property
     def distinct(self) -> NDArray[np.intp]:
@@ -162,6 +182,7 @@ class RecordedPages:
             is_tile=self._are_tiles or _TILE.search(name.stem) is not None,
             recorded_space=None if space is None else space * scale,
             recorded_hash=tiled.sha256 if tiled else "",
+            recorded_work=properties.work,
             may_be_read=may_be_read,
         )
 

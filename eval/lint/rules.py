@@ -21,6 +21,7 @@ from eval.lint.checks.size_differences import SizeDifferences
 from eval.lint.checks.structure import Structure
 from eval.lint.checks.swapped_classes import SwappedClasses
 from eval.lint.checks.too_small import TooSmall
+from eval.lint.checks.unlabelled_ink import UnlabelledInk
 from eval.lint.checks.unlikely_sizes import UnlikelySizes
 from eval.lint.findings import Finding, Level, LintReport, Occurrence
 from eval.lint.pages import LintPage
@@ -177,9 +178,23 @@ RULES = (
         id="missing-labels",
         level="warning",
         check=MissingLabels,
-        thresholds={"min_similarity": 0.6, "min_share": 0.005, "min_count": 3},
+        thresholds={
+            "min_similarity": 0.6,
+            "max_distance": 1.5,
+            "min_share": 0.005,
+            "min_share_of_others": 0.02,
+            "min_count": 3,
+        },
         meaning="pages were labelled in part; training takes unlabelled symbols for background",
         remedy="label the rest, or remove these pages",
+    ),
+    Rule(
+        id="unlabelled-ink",
+        level="warning",
+        check=UnlabelledInk,
+        thresholds={"min_covered": 0.5, "min_share": 0.05, "min_count": 1},
+        meaning="only some of the symbols were labelled; training takes the others for background",
+        remedy="label the rest, or remove these pages, or these classes from the class map",
     ),
     Rule(
         id="box-without-ink",
@@ -252,7 +267,7 @@ RULES = (
         level="error",
         check=LeakedWorks,
         meaning="pages of a work, piece or writer were divided between splits",
-        remedy="split again with omr convert --val, by work",
+        remedy="split again with omr split, by work",
     ),
 )
 """All rules, in the order of their findings."""

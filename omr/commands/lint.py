@@ -7,7 +7,7 @@ import typer
 
 from class_maps import InputError
 from omr.console import note, print_json, progress, results
-from omr.options import AsJson, LintConfig
+from omr.options import AsJson, LintConfig, Workers, n_processes
 
 if TYPE_CHECKING:
     from eval.lint.findings import LintReport
@@ -21,6 +21,7 @@ def lint(
         ),
     ],
     config: LintConfig = None,
+    workers: Workers = 0,
     as_json: AsJson = False,
 ) -> None:
     """Check the labels of a data set for bugs that training would not notice.
@@ -33,7 +34,7 @@ def lint(
     """
     from omr.lint_summary import print_report
 
-    report = _report(data, config)
+    report = _report(data, config, n_processes(workers))
     print_report(report, to=results(as_json=as_json))
     if as_json:
         print_json(report.to_json())
@@ -41,7 +42,7 @@ def lint(
         raise typer.Exit(1)
 
 
-def _report(data: Path, config: Path | None) -> "LintReport":
+def _report(data: Path, config: Path | None, workers: int) -> "LintReport":
     """Check a data set, and show the progress.
 
     Raises:
@@ -50,14 +51,17 @@ def _report(data: Path, config: Path | None) -> "LintReport":
     from converters.formats.yolo_dataset import open_dataset
     from eval.lint.config_file import read_config
     from eval.lint.pages import lint_pages
+    from eval.lint.parallel import measured_pages
+    from eval.lint.rules import default_settings
     from eval.lint.rules import lint as lint_labels
 
-    settings = read_config(config) if config else None
+    settings = read_config(config) if config else default_settings()
     dataset = open_dataset(data)
     for warning in dataset.warnings:
         note(warning)
     n_images = sum(len(dataset.image_paths(split)) for split in dataset.own_splits())
-    pages = progress(lint_pages(dataset), "Checking labels", n_images)
+    pages = measured_pages(lint_pages(dataset), dataset.names, settings, workers)
+    pages = progress(pages, "Checking labels", n_images)
     report = lint_labels(pages, dataset.names, settings)
     if not report.n_boxes:
         raise InputError(

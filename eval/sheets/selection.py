@@ -46,6 +46,8 @@ class ChosenSymbol:
     """Box in pixels of the image."""
     reason: str
     """``random``, ``largest``, ``smallest``, or the id of a rule of ``omr lint``."""
+    predicted_xyxy: Box | None = None
+    """Box of a prediction to show as well, in pixels of the image."""
 
 
 class Selector:

@@ -36,7 +36,7 @@ MIN_CONFIDENCE = 0.5
 FLOOR = 1e-6
 """Lowest score."""
 BLOCK = 256
-"""Number of rows or columns of the matrices that are computed at a time."""
+"""Number of labels that are compared with all predictions at a time."""
 NO_BOXES = {"lab_bboxes": np.empty((0, 4))}
 """Auxiliary input for a function of cleanlab that would compute the IoU again, in Python loops that
 take a minute per page, and does not need it."""
@@ -120,34 +120,23 @@ def label_scores(page: Page, predictions: Predictions) -> LabelScores:
         same_class=np.full(n, -1),
         other_class=np.full(n, -1),
     )
+    is_explained = np.zeros(p, np.bool_)
     with _silent():
-        for start in range(0, p, BLOCK):
-            _score_predictions(rank, pairs, np.arange(start, min(start + BLOCK, p)), scores)
         for start in range(0, n, BLOCK):
-            _score_labels(rank, pairs, np.arange(start, min(start + BLOCK, n)), scores)
+            rows = slice(start, start + BLOCK)
+            inputs = pairs.inputs(rows, slice(None))
+            is_explained |= (inputs["iou_matrix"] > 0).any(axis=0)
+            _score_labels(rank, inputs, rows, scores)
+        unexplained = np.flatnonzero(~is_explained)
+        inputs = pairs.inputs(slice(0), unexplained) | {"min_possible_similarity": 1.0}
+        scores.overlooked[unexplained] = _scores_without_labels(rank, inputs)
     return scores
 
 
-def _score_predictions(
-    rank: ModuleType, pairs: "_Pairs", rows: NDArray[np.int64], scores: LabelScores
-) -> None:
-    """Score some predictions, in place: 1 - confidence, unless a label explains them.
-
-    They are scored against an image without labels. Otherwise, cleanlab would rank them by their
-    distance to the next label of the class, which puts mistakes of the network first.
-    """
-    unexplained = rows[~(pairs.inputs(None, rows)["iou_matrix"] > 0).any(axis=0)]
-    inputs = pairs.inputs(np.empty(0, np.int64), unexplained) | {"min_possible_similarity": 1.0}
-    (scores.overlooked[unexplained],) = rank.compute_overlooked_box_scores(
-        auxiliary_inputs=[inputs], high_probability_threshold=MIN_CONFIDENCE
-    )
-
-
 def _score_labels(
-    rank: ModuleType, pairs: "_Pairs", rows: NDArray[np.int64], scores: LabelScores
+    rank: ModuleType, inputs: dict[str, Any], rows: slice, scores: LabelScores
 ) -> None:
     """Score some labels, in place."""
-    inputs = pairs.inputs(rows, None)
     (scores.badly_placed[rows],) = rank.compute_badloc_box_scores(
         auxiliary_inputs=[inputs], low_probability_threshold=MIN_CONFIDENCE
     )
@@ -162,6 +151,18 @@ def _score_labels(
     scores.other_class[rows] = _most_similar(similarity, ~is_same)
 
 
+def _scores_without_labels(rank: ModuleType, inputs: dict[str, Any]) -> NDArray[np.float64]:
+    """Score predictions that no label explains: 1 - confidence.
+
+    They are scored against an image without labels. Otherwise, cleanlab would rank them by their
+    distance to the next label of the class, which puts mistakes of the network first.
+    """
+    (scores,) = rank.compute_overlooked_box_scores(
+        auxiliary_inputs=[inputs], high_probability_threshold=MIN_CONFIDENCE
+    )
+    return np.asarray(scores)
+
+
 class _Pairs:
     """Similarities of labels and predictions, in the form that cleanlab takes."""
 
@@ -170,14 +171,10 @@ class _Pairs:
         self._boxes = _widened(page.boxes_xyxy, predictions.staff_space)
         self._predicted = _widened(predictions.boxes_xyxy, predictions.staff_space)
 
-    def inputs(
-        self, labels: NDArray[np.int64] | None, predictions: NDArray[np.int64] | None
-    ) -> dict[str, Any]:
-        """Return the auxiliary inputs of cleanlab for some labels and predictions; None for all."""
-        some: slice | NDArray[np.int64] = slice(None) if labels is None else labels
-        found: slice | NDArray[np.int64] = slice(None) if predictions is None else predictions
-        boxes, predicted = self._boxes[some], self._predicted[found]
-        of_boxes, of_predicted = self._labels[some], self._predictions.labels[found]
+    def inputs(self, labels: slice, predictions: slice | NDArray[np.int64]) -> dict[str, Any]:
+        """Return the auxiliary inputs of cleanlab for some labels and predictions."""
+        boxes, predicted = self._boxes[labels], self._predicted[predictions]
+        of_boxes, of_predicted = self._labels[labels], self._predictions.labels[predictions]
         ious = _ious(boxes, predicted)
         distances = np.hypot(*(_centres(predicted).T[:, None] - _centres(boxes).T[:, :, None]))
         limits = np.where(of_boxes[:, None] == of_predicted, MIN_IOU, MIN_IOU_OF_CLASSES)
@@ -186,7 +183,7 @@ class _Pairs:
             "lab_bboxes": boxes,
             "pred_labels": of_predicted,
             "pred_bboxes": predicted,
-            "pred_label_probs": self._predictions.confidences[found],
+            "pred_label_probs": self._predictions.confidences[predictions],
             "iou_matrix": np.where(ious > limits, ious, 0.0),
             "similarity_matrix": ALPHA * ious + (1 - ALPHA) * np.exp(-distances),
             "min_possible_similarity": FLOOR,

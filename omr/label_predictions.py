@@ -97,11 +97,11 @@ class LabelPredictor:
         symbols = read_page(prepared, network, options)
         of_source = self._labelled.get(page.source, self._labelled[""])
         is_known = of_source & np.isin(np.arange(len(self._names)), self._labels)
-        found, scores = symbols.labels, np.asarray(symbols.scores)
+        classes, scores = symbols.labels, np.asarray(symbols.scores)
         limits = np.array(
             options.class_thresholds or [options.score_thresh] * len(network.names), float
-        )[found]
-        labels = self._labels[found]
+        )[classes]
+        labels = self._labels[classes]
         is_of_data = (labels >= 0) & is_known[labels]
         return Predictions(
             boxes_xyxy=symbols.boxes_xyxy[is_of_data],

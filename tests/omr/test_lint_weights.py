@@ -5,6 +5,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from typer.testing import CliRunner, Result
 import class_maps
 from class_maps import ConfigError, MissingExtraError
 from converters.conversion import ConversionOptions, convert
+from omr import label_predictions
 from omr.cli import app
 
 RULES = ("overlooked-label", "badly-placed-label", "swapped-label")
@@ -154,6 +156,20 @@ def test_weights_without_a_common_class(data: Path) -> None:
         f"harmony-tiny.safetensors: no class in common with {data}; the weights find "
         "noteheadBlack, noteheadHalf, noteheadWhole and 39 more, the data labels thing0, thing1, "
         "thing2 and 39 more"
+    )
+
+
+def test_weights_that_do_not_record_their_training(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = SimpleNamespace(names=("stem",), preparations=())
+    monkeypatch.setattr(label_predictions, "open_network", lambda *_, **_k: network)
+    monkeypatch.setattr(label_predictions, "cleanlab_ranking", lambda: None)
+    result = run(data, "--weights", "own.onnx")
+    assert isinstance(result.exception, ConfigError)
+    assert str(result.exception) == (
+        "--weights own.onnx: the weights do not record how the pages of their training were "
+        "prepared; use weights that omr train wrote from a data set of omr convert"
     )
 
 

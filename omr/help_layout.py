@@ -34,6 +34,9 @@ PANELS: dict[str, dict[str, tuple[str, ...]]] = {
         "Network": ("weights", "conf", "batch", "device", "trust"),
         "Output": ("formats", "overlay", "force", "as_json"),
     },
+    "lint": {
+        "Predictions": ("weights", "worklist", "device", "trust", "force"),
+    },
     "eval": {
         "Data": ("unit", "split"),
         "Weights": ("imgsz", "batch", "device", "conf", "trust"),

@@ -4,7 +4,7 @@ Shapes: N boxes of an image.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters import images
+from converters.boxes import Boxes
 from converters.files.hashes import SHORT_BYTES, short_hash
 from converters.formats.yolo_dataset import YoloDataset
 from converters.images import Pixels
@@ -22,6 +23,7 @@ from converters.page import Page
 from converters.prepare.preparation import PageProperties
 from converters.prepare.staff_lines import measure_staff_space
 from eval.lint.ink import Ink, find_ink
+from eval.lint.label_scores import LabelScores, Predictions, label_scores
 from eval.lint.unlabelled import Unlabelled, find_unlabelled
 
 EDGE_PX = 1.0
@@ -54,6 +56,8 @@ class LintPage:
     """Work of the page according to the manifest; empty if it is unknown or in the page's name."""
     may_be_read: bool = True
     """Whether checks may open the image."""
+    predict: "Callable[[LintPage], Predictions | None] | None" = None
+    """Function that finds the symbols of the image with a trained network, if there is one."""
     measured: dict[str, Any] = field(default_factory=dict, init=False)
     """Results of the checks that have read the pixels, by name of their class."""
 
@@ -89,6 +93,16 @@ class LintPage:
         return find_unlabelled(ink, self.page.boxes_xyxy, space)
 
     @cached_property
+    def predictions(self) -> Predictions | None:
+        """Symbols that a trained network finds; None without a network, or without staves."""
+        return self.predict(self) if self.predict else None
+
+    @cached_property
+    def label_scores(self) -> LabelScores | None:
+        """Scores of the labels by the predictions; None without predictions."""
+        return None if self.predictions is None else label_scores(self.page, self.predictions)
+
+    @cached_property
     def distinct(self) -> NDArray[np.intp]:
         """Indices of the first of equal rows, in the order of the rows."""
         columns = self.rows.astype(np.float32).T  # (5, N)
@@ -106,9 +120,13 @@ class LintPage:
     @cached_property
     def on_edge(self) -> NDArray[np.bool_]:
         """True for boxes that touch the border of the image, shape ``(N,)``."""
-        boxes, page = self.page.boxes_xyxy, self.page
-        limits = [page.width - EDGE_PX, page.height - EDGE_PX]
-        return np.asarray((boxes[:, :2] <= EDGE_PX).any(1) | (boxes[:, 2:] >= limits).any(1))
+        return self.touch_edge(self.page.boxes_xyxy)
+
+    def touch_edge(self, boxes_xyxy: Boxes) -> NDArray[np.bool_]:
+        """Return whether each of K boxes touches the border of the image, shape ``(K,)``."""
+        limits = [self.page.width - EDGE_PX, self.page.height - EDGE_PX]
+        low, high = boxes_xyxy[:, :2] <= EDGE_PX, boxes_xyxy[:, 2:] >= limits
+        return np.asarray((low | high).any(axis=1))
 
     @cached_property
     def is_complete(self) -> NDArray[np.bool_]:

@@ -14,7 +14,8 @@ from converters import images
 from converters.files.process_pool import in_order
 from converters.images import Pixels
 from converters.prepare.staff_lines import measure_staff_space
-from eval.sheets.selection import Box, ChosenSymbol
+from eval.pictures.drawing import Colour
+from eval.sheets.selection import ChosenSymbol
 
 SPACE_PX = 16
 """Staff space of a crop in pixels."""
@@ -26,7 +27,9 @@ MOST_PX = 360
 """Maximum side of a crop in pixels; larger symbols are scaled down further."""
 BEYOND = (225, 225, 225)
 """Colour of what is beyond the image."""
-FRAME = (0, 80, 230)
+FRAME: Colour = (0, 80, 230)
+PREDICTED_FRAME: Colour = (200, 110, 0)
+"""Colour of the box of a prediction."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -86,7 +89,9 @@ def _cut(image: Pixels, symbol: ChosenSymbol, space: float | None) -> Crop:
     region = _region(image, left, top, right, bottom)
     width, height = (max(1, round(n * factor)) for n in (right - left, bottom - top))
     pixels = images.scaled(region, width, height)
-    _draw_frame(pixels, (x0 - left, y0 - top, x1 - left, y1 - top), factor)
+    for box, colour in ((symbol.box_xyxy, FRAME), (symbol.predicted_xyxy, PREDICTED_FRAME)):
+        if box is not None:
+            _draw_frame(pixels, np.subtract(box, [left, top] * 2).tolist(), factor, colour)
     return Crop(symbol=symbol, pixels=pixels, is_reduced=factor < wanted)
 
 
@@ -103,8 +108,8 @@ def _region(image: Pixels, left: int, top: int, right: int, bottom: int) -> Pixe
     return region
 
 
-def _draw_frame(pixels: Pixels, box_xyxy: Box, factor: float) -> None:
+def _draw_frame(pixels: Pixels, box_xyxy: Sequence[float], factor: float, colour: Colour) -> None:
     """Draw a frame one pixel wide just outside of a box, so that it hides no part of a stem."""
     x0, y0 = (int(np.floor(low * factor + 0.1)) - 1 for low in box_xyxy[:2])
     x1, y1 = (int(np.ceil(high * factor - 0.1)) for high in box_xyxy[2:])
-    cv2.rectangle(pixels, (x0, y0), (x1, y1), FRAME, 1)
+    cv2.rectangle(pixels, (x0, y0), (x1, y1), colour, 1)

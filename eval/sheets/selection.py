@@ -58,6 +58,8 @@ class ChosenSymbol:
     reason: str
     """One of :data:`~converters.prepare.candidates.REASONS`, or the id of a rule of ``omr
     lint``."""
+    predicted_xyxy: Box | None = None
+    """Box of a prediction to show as well, in pixels of the image."""
 
 
 class Selector:

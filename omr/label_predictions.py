@@ -11,7 +11,7 @@ from class_maps import ConfigError, short_list
 from converters.formats.yolo_dataset import YoloDataset
 from converters.manifest import Manifest, read_manifest
 from eval.html.number_format import counted
-from eval.lint.label_scores import Predictions, cleanlab_ranking
+from eval.lint.label_scores import Predictions
 from eval.lint.pages import LintPage
 from omr.prediction import PredictOptions, open_network, reading_options
 from reading.network import training_input
@@ -34,13 +34,11 @@ class LabelPredictor:
         ConfigError: The weights share no class with the data, or do not record how the pages of
             their training were prepared.
         InputError: The weights cannot be read.
-        MissingExtraError: cleanlab is not installed.
     """
 
     def __init__(
         self, weights: Path, dataset: YoloDataset, *, device: str = "", trust: bool = False
     ) -> None:
-        cleanlab_ranking()
         network = self._network = open_network(weights, device=device, trust=trust)
         self._names = dataset.names
         label_of = {name: label for label, name in enumerate(dataset.names)}

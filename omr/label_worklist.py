@@ -34,7 +34,7 @@ def worklist_folder(
 
         def write(report: LintReport, title: str) -> int:
             n = write_worklist(report.ranked, folder, title=title, track=track)
-            versions = installed_versions(TOOLKIT, "numpy", "cleanlab")
+            versions = installed_versions(TOOLKIT, "numpy")
             content = {"versions": versions, "labels": n}
             text = f"{json.dumps(content, indent=1)}\n"
             (folder / MANIFEST).write_text(text, encoding="utf-8")

@@ -42,7 +42,6 @@ SHORTER = {
 
 SLOW = [
     "omr engrave chorales --scores chorales --degrade scan",
-    "omr lint data --weights harmony-tiny --worklist worklist",  # needs cleanlab
     "omr train data --heads harmony --batch auto --out run",
     "omr train data --out run --resume",
     "omr eval results.json data",

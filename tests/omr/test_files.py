@@ -96,6 +96,11 @@ CASES = [
         paths={"DATA": "data", "CONFIG": "lint.toml"},
     ),
     Case(
+        command="omr lint",
+        arguments="yolo --weights harmony-tiny --worklist worklist --device cpu",
+        paths={"DATA": "yolo", "OUT": "worklist"},
+    ),
+    Case(
         command="omr sheet",
         arguments="data sheets --config lint.toml",
         paths={"DATA": "data", "CONFIG": "lint.toml", "OUT": "sheets"},

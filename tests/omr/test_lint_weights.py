@@ -3,7 +3,8 @@
 import csv
 import json
 import shutil
-import sys
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +15,7 @@ from engraved import engraved_pages
 from typer.testing import CliRunner, Result
 
 import class_maps
-from class_maps import ConfigError, MissingExtraError
+from class_maps import ConfigError
 from converters.conversion import ConversionOptions, convert
 from omr import label_predictions
 from omr.cli import app
@@ -22,6 +23,14 @@ from omr.cli import app
 RULES = ("overlooked-label", "badly-placed-label", "swapped-label")
 WIDTH = 700
 WEIGHTS = ("--weights", "harmony-tiny", "--device", "cpu")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def loaded_once() -> Iterator[None]:
+    """Load the network once for all tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(label_predictions, "open_network", cache(label_predictions.open_network))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +53,6 @@ def run(*words: object) -> Result:
 
 
 def report_of(data: Path, *words: object) -> dict[str, Any]:
-    pytest.importorskip("cleanlab", exc_type=ImportError)
     result = run(data, *WEIGHTS, "--json", *words)
     assert result.exit_code in (0, 1), result.output
     report: dict[str, Any] = json.loads(result.stdout)
@@ -147,7 +155,6 @@ def test_images_without_staves_are_skipped(data: Path) -> None:
 
 
 def test_weights_without_a_common_class(data: Path) -> None:
-    pytest.importorskip("cleanlab", exc_type=ImportError)
     names = [f"thing{i}" for i in range(len(class_maps.load("harmony").names))]
     (data / "data.yaml").write_text(f"train: images/train\nval: images/train\nnames: {names}\n")
     result = run(data, *WEIGHTS)
@@ -164,7 +171,6 @@ def test_weights_that_do_not_record_their_training(
 ) -> None:
     network = SimpleNamespace(names=("stem",), preparations=())
     monkeypatch.setattr(label_predictions, "open_network", lambda *_, **_k: network)
-    monkeypatch.setattr(label_predictions, "cleanlab_ranking", lambda: None)
     result = run(data, "--weights", "own.onnx")
     assert isinstance(result.exception, ConfigError)
     assert str(result.exception) == (
@@ -180,15 +186,6 @@ def test_a_worklist_needs_weights(data: Path, tmp_path: Path) -> None:
         f"--worklist {tmp_path / 'out'}: needs predictions; add --weights, such as --weights "
         "harmony-tiny"
     )
-
-
-def test_without_cleanlab(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "cleanlab", None)
-    monkeypatch.setitem(sys.modules, "cleanlab.object_detection", None)
-    result = run(data, *WEIGHTS, "--worklist", tmp_path / "out")
-    assert isinstance(result.exception, MissingExtraError)
-    assert "pip install 'omr-toolkit[clean]'" in str(result.exception)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["data"]
 
 
 def test_an_existing_worklist_is_replaced_only_with_force(data: Path, tmp_path: Path) -> None:

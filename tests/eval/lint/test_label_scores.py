@@ -1,16 +1,16 @@
 """Tests of label scores: each kind of bug lowers its own score."""
 
-import sys
 import tracemalloc
 from pathlib import PurePosixPath
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from class_maps import MissingExtraError
+from converters.boxes import Boxes
 from converters.page import Page
 from eval.lint import label_scores as module
-from eval.lint.label_scores import LabelScores, Predictions, cleanlab_ranking, label_scores
+from eval.lint.label_scores import LabelScores, Predictions, label_scores
 
 HEAD, STEM = 0, 1
 SPACE = 10.0
@@ -20,7 +20,6 @@ NOTE: Symbols = [(HEAD_BOX, HEAD), (STEM_BOX, STEM)]
 
 
 def scores_of(labels: Symbols, predictions: Symbols, confidence: float = 0.9) -> LabelScores:
-    pytest.importorskip("cleanlab", exc_type=ImportError)
     boxes, classes = (np.array([s[i] for s in labels]) for i in (0, 1))
     predicted, found = (np.array([s[i] for s in predictions]) for i in (0, 1))
     page = Page(
@@ -111,7 +110,6 @@ def test_scores_do_not_depend_on_the_blocks(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_page_of_3000_labels_needs_little_memory() -> None:
     places = [((i % 60) * 15.0, (i // 60) * 15.0) for i in range(3000)]
     many: Symbols = [((x, y, x + 12, y + 10), (i % 2)) for i, (x, y) in enumerate(places)]
-    scores_of(NOTE, NOTE)  # imports cleanlab
     tracemalloc.start()
     scores = scores_of(many, many)
     peak = tracemalloc.get_traced_memory()[1]
@@ -121,17 +119,46 @@ def test_a_page_of_3000_labels_needs_little_memory() -> None:
     assert (scores.badly_placed > 0.99).all()
 
 
-def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
-    scores_of(NOTE, moved(3))
-    assert capfd.readouterr() == ("", "")
+def random_symbols(rng: np.random.Generator, n: int) -> tuple[Boxes, NDArray[np.int64]]:
+    """Return boxes of at least one staff space on a crowded page, sorted by class."""
+    corners = rng.uniform(0, 250, (n, 2))
+    boxes = np.concatenate([corners, corners + rng.uniform(SPACE, 40, (n, 2))], axis=1)
+    return boxes, np.sort(rng.integers(0, 2, n))
 
 
-def test_without_cleanlab(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "cleanlab", None)
-    monkeypatch.setitem(sys.modules, "cleanlab.object_detection", None)
-    with pytest.raises(MissingExtraError) as raised:
-        cleanlab_ranking()
-    assert str(raised.value) == (
-        "comparing labels with predictions needs cleanlab, which is not installed; run "
-        "pip install 'omr-toolkit[clean]'"
+@pytest.mark.parametrize("seed", range(5))
+def test_scores_are_those_of_cleanlab(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the definitions agree: any overlap counts, and 10 px are a staff space."""
+    rank = pytest.importorskip("cleanlab.object_detection.rank", exc_type=ImportError)
+    monkeypatch.setattr(module, "MIN_IOU", 0.0)
+    monkeypatch.setattr(module, "MIN_IOU_OF_CLASSES", 0.0)
+    rng = np.random.default_rng(seed)
+    (boxes, classes), (predicted, found) = random_symbols(rng, 40), random_symbols(rng, 40)
+    confidences = rng.random(40)
+    page = Page(
+        image=PurePosixPath("1.png"), width=1000, height=1000, boxes_xyxy=boxes, labels=classes
+    )
+    predictions = Predictions(
+        boxes_xyxy=predicted, labels=found, confidences=confidences,
+        is_known=np.ones(2, bool), staff_space=SPACE,
+    )  # fmt: skip
+    scores = label_scores(page, predictions)
+    rows = np.column_stack([predicted, confidences])
+    inputs = {
+        "labels": [{"bboxes": boxes, "labels": classes}],
+        "predictions": [[rows[found == label] for label in range(2)]],
+    }
+    (expected,) = rank.compute_badloc_box_scores(**inputs, low_probability_threshold=0.5)
+    np.testing.assert_allclose(scores.badly_placed, expected, rtol=0, atol=1e-9)
+    (expected,) = rank.compute_swap_box_scores(
+        **inputs, high_probability_threshold=0.5, overlapping_label_check=False
+    )
+    np.testing.assert_allclose(scores.swapped, expected, rtol=0, atol=1e-9)
+    (expected,) = rank.compute_overlooked_box_scores(**inputs, high_probability_threshold=0.5)
+    np.testing.assert_array_equal(np.isnan(scores.overlooked), np.isnan(expected))
+    inputs["labels"] = [{"bboxes": boxes[:0], "labels": classes[:0]}]  # cleanlab's 1 - confidence
+    (expected,) = rank.compute_overlooked_box_scores(**inputs, high_probability_threshold=0.5)
+    is_scored = np.isfinite(scores.overlooked)
+    np.testing.assert_allclose(
+        scores.overlooked[is_scored], expected[is_scored], rtol=0, atol=1e-9
     )

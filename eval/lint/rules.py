@@ -109,6 +109,7 @@ RULES = (
             "max_side": 0.75,
             "max_symbol": 0.1,
             "min_share_of_large": 0.5,
+            "min_sizes": 5,
             "min_share": 0.002,
             "min_count": 3,
         },

@@ -337,6 +337,17 @@ def test_large_objects_are_no_corners(
     assert findings == []
 
 
+@pytest.mark.parametrize("spread", [0.0, 0.03])
+def test_symbols_at_one_place_of_small_images_are_no_corners(
+    spread: float, clean: list[LintPage], names: Sequence[str]
+) -> None:
+    small = replace(clean[0].page, width=200, height=160)
+    rows = np.tile([0, 0.1, 0.1125, 0.1, 0.1], (40, 1))  # [10 10 30 26] px
+    rows[:, 3:] += np.random.default_rng(0).uniform(0, spread, (40, 2))
+    page = with_rows(replace(clean[0], page=small), rows)
+    assert lint([page], names, only("corners-as-sizes")).findings == []
+
+
 def test_rules_that_are_off_are_not_checked(clean: list[LintPage], names: Sequence[str]) -> None:
     settings = {rule: RuleSettings(level="off", thresholds={}) for rule in default_settings()}
     pages = planted(clean, names, bugs.identity, 0.5, adds=True)

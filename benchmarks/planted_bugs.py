@@ -1,7 +1,8 @@
 """Label bugs planted into engraved pages, and the rules of ``omr lint`` that find them.
 
     PYTHONPATH=tests/helpers python -m benchmarks.planted_bugs               the table
-    PYTHONPATH=tests/helpers python -m benchmarks.planted_bugs --rule missing-labels   some rows
+    PYTHONPATH=tests/helpers python -m benchmarks.planted_bugs --rule missing-labels unlabelled-ink
+                                                                             rows of some rules
     PYTHONPATH=tests/helpers python -m benchmarks.planted_bugs --clean 200   pages without a bug
 
 A bug is planted into a share of the boxes of the classes that it concerns, or of the pages.
@@ -198,7 +199,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pages", type=int, default=12, help="pages to plant the bugs into")
     parser.add_argument("--clean", type=int, help="check this many pages without a bug instead")
-    parser.add_argument("--rule", help="plant only the bugs that this rule should find")
+    parser.add_argument("--rule", nargs="+", help="plant only the bugs that these rules should find")
     arguments = parser.parse_args()
     print(f"`{' '.join(['python -m benchmarks.planted_bugs', *sys.argv[1:]])}`\n")
     with tempfile.TemporaryDirectory() as folder:
@@ -229,11 +230,11 @@ def _print_clean(report: LintReport) -> None:
         )
 
 
-def _print_table(pages: list[LintPage], names: Sequence[str], rule: str | None) -> None:
+def _print_table(pages: list[LintPage], names: Sequence[str], rules: Sequence[str] | None) -> None:
     shares = [f"{share:.0%}" for share in SHARES]
     print(f"| bug | rule | {' | '.join(shares)} | other errors at {shares[-1]} |")
     print("|---" * (len(SHARES) + 3) + "|")
-    for bug in (bug for bug in PLANTED if rule in {None, bug.rule}):
+    for bug in (bug for bug in PLANTED if rules is None or bug.rule in rules):
         reports = [lint(bug.plant(pages, names, share), names) for share in SHARES]
         cells = [_cell(report, bug.rule) for report in reports]
         others = {f.rule: None for f in reports[-1].findings if f.level == "error"}

@@ -15,11 +15,11 @@ HEAD = "noteheadBlack"
 """Start of the names of filled noteheads."""
 WIDTH, HEIGHT, DEGREES = 1.3, 0.9, -20.0
 """Axes of the ellipse in staff spaces, and its angle."""
-CORE_WIDTH, CORE_HEIGHT = 0.8, 0.6
-"""Size of the part of a notehead that is completely filled, in staff spaces."""
+CORE_WIDTH, CORE_HEIGHT = 1.0, 0.8
+"""Size of the part of a notehead that is almost completely filled, in staff spaces; noteheads of
+grace notes, which class maps may lack, do not fill it."""
 MIN_FILLED = 0.8
-"""Least share of ink in this part: 0.95 for noteheads and at most 0.56 for letters on engraved
-pages."""
+"""Least share of ink in this part."""
 SEARCH_SPACE_PX = 6.0
 """Staff space of the reduced image in which noteheads are searched."""
 CERTAIN_WIDTH, CERTAIN_HEIGHT = 0.7, 0.5

@@ -186,7 +186,7 @@ RULES = (
         level="warning",
         check=MissingLabels,
         thresholds={
-            "min_similarity": 0.6,
+            "min_similarity": 0.65,
             "max_distance": 1.5,
             "min_share": 0.005,
             "min_share_of_others": 0.02,

@@ -23,9 +23,9 @@ CELL = 0.5
 """Side of a cell, in staff spaces."""
 LINE = 0.04
 """Least fraction of a cell that is staff line."""
-STAFF_CELLS, GAP_CELLS = 5, (4, 12)
-"""Least height of a staff, and height and width of the largest gap between cells with lines, in
-cells; chords and beams interrupt the lines."""
+STAFF_CELLS, GAP_CELLS = 8, (4, 12)
+"""Least height of a staff, which large letters do not reach, and height and width of the largest
+gap between cells with lines, in cells; chords and beams interrupt the lines."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

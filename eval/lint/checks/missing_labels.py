@@ -1,7 +1,8 @@
 """Rule ``missing-labels``: noteheads and other symbols without a box.
 
 Filled noteheads look alike in all fonts: an ellipse. Other symbols are recognised by the shapes of
-their class, if other ink does not touch them.
+their class, if other ink does not touch them; dots, which articulations and letters have as well, if
+they are to the right of a note or rest with a box, or beside a barline.
 
 Shapes: K symbols found on a page, N boxes of the page.
 """
@@ -27,6 +28,10 @@ MAX_SIDE = 20.0
 """Side of the largest boxes that explain noteheads, in staff spaces; staves are larger."""
 BORDER = 1.5
 """Distance from the border within which tiles are not searched, in staff spaces."""
+DOTS = "augmentationDot", "repeatDot"
+"""Classes of dots."""
+REACH = 1.5
+"""Distance of a dot from its note, rest or barline, in staff spaces."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -45,6 +50,8 @@ class MissingLabels(InkCheck[Missing]):
     def __init__(self, names: Sequence[str], thresholds: Mapping[str, float]) -> None:
         self._names, self._thresholds = names, thresholds
         self._is_head = starts_with(names, HEAD)
+        self._is_dotted = starts_with(names, "notehead", "rest")
+        self._is_barline = starts_with(names, "barline")
         self._group_of = sought_classes(names)
         self._n_boxes: dict[str, NDArray[np.int64]] = {}
         self._n_missing: Counter[tuple[str, str]] = Counter()
@@ -57,10 +64,12 @@ class MissingLabels(InkCheck[Missing]):
             return None
         heads = self._missing_heads(page, ink, unlabelled, space)
         others, classes = find_symbols(ink, unlabelled, space, self._thresholds["max_distance"])
-        groups = [self._group_of.get(name, "") for name in classes]
-        boxes = np.concatenate((heads, others[[bool(group) for group in groups]]))
+        is_sought = np.array([name in self._group_of for name in classes], bool)
+        is_sought &= ~np.isin(classes, DOTS) | self._dots_in_place(page, others, space)
+        boxes = np.concatenate((heads, others[is_sought]))
         head = "".join([name for name in self._names if name.startswith(HEAD)][:1])
-        groups = [head] * len(heads) + [group for group in groups if group]
+        groups = [head] * len(heads)
+        groups += [self._group_of[classes[i]] for i in np.flatnonzero(is_sought).tolist()]
         is_inside = self._inside(page, boxes, space)
         return Missing(
             boxes_xyxy=boxes[is_inside],
@@ -80,6 +89,15 @@ class MissingLabels(InkCheck[Missing]):
         missing = heads[~touches_any(points, small, (0.0,) * 4)]
         half = np.array([WIDTH, HEIGHT]) * space / 2
         return np.concatenate((missing - half, missing + half), axis=1)
+
+    def _dots_in_place(self, page: LintPage, dots_xyxy: Boxes, space: float) -> NDArray[np.bool_]:
+        """Return which dots are beside a box that may have one, shape ``(K,)``."""
+        boxes, labels = page.page.boxes_xyxy, page.page.labels
+        reach, width = REACH * space, dots_xyxy[:, 2] - dots_xyxy[:, 0]
+        left = dots_xyxy - width[:, None] * [0, 0, 1, 0]
+        return touches_any(left, boxes[self._is_dotted[labels]], (reach, 0, 0, 0)) | touches_any(
+            dots_xyxy, boxes[self._is_barline[labels]], (reach, 0, reach, 0)
+        )
 
     @staticmethod
     def _inside(page: LintPage, boxes_xyxy: Boxes, space: float) -> NDArray[np.bool_]:

@@ -20,6 +20,8 @@ CORE_WIDTH, CORE_HEIGHT = 1.0, 0.8
 grace notes, which class maps may lack, do not fill it."""
 MIN_FILLED = 0.8
 """Least share of ink in this part."""
+MAX_FILLED = 0.95
+"""Largest share of ink in the rectangle around a notehead; bars of rests fill it."""
 SEARCH_SPACE_PX = 6.0
 """Staff space of the reduced image in which noteheads are searched."""
 CERTAIN_WIDTH, CERTAIN_HEIGHT = 0.7, 0.5
@@ -80,9 +82,11 @@ def find_heads(
     centres = factor * np.column_stack(
         (x + template.shape[1] / 2, first + y + template.shape[0] / 2)
     )
-    half = np.array([CORE_WIDTH, CORE_HEIGHT]) * space / 2
-    core = np.column_stack((centres - half, centres + half))
-    return np.asarray(centres[ink_shares(ink.sums, core) >= MIN_FILLED])
+    core, around = (
+        ink_shares(ink.sums, np.column_stack((centres - half, centres + half)))
+        for half in np.array([(CORE_WIDTH, CORE_HEIGHT), (WIDTH, HEIGHT)]) * space / 2
+    )
+    return np.asarray(centres[(core >= MIN_FILLED) & (around <= MAX_FILLED)])
 
 
 def _ellipse(space: float) -> NDArray[np.uint8]:

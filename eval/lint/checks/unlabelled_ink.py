@@ -18,6 +18,9 @@ MIN_USUAL = 0.1
 not checked."""
 MIN_CELLS = 100.0
 """Least ink in staves of an image that is checked, in cells of half a staff space."""
+MIN_NEAR, NEAR = 0.5, 8
+"""Share of the boxes near staves below which an image is not checked, because its staves were not
+found; and the distance that is near, in halves of a staff space."""
 
 
 class UnlabelledInk(InkCheck[tuple[float, float]]):
@@ -35,6 +38,10 @@ class UnlabelledInk(InkCheck[tuple[float, float]]):
     def measure(self, page: LintPage) -> tuple[float, float] | None:
         """Return the ink in staves, and the part of it that is in no box, in cells."""
         if self._usual < MIN_USUAL or (unlabelled := page.unlabelled) is None:
+            return None
+        boxes = page.page.boxes_xyxy[unlabelled.explains]
+        is_near = unlabelled.near_staves((boxes[:, :2] + boxes[:, 2:]) / 2, NEAR)
+        if is_near.sum() < MIN_NEAR * len(boxes):
             return None
         return unlabelled.amounts()
 

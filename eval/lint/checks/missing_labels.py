@@ -30,7 +30,7 @@ BORDER = 1.5
 """Distance from the border within which tiles are not searched, in staff spaces."""
 DOTS = "augmentationDot", "repeatDot"
 """Classes of dots."""
-REACH = 1.5
+REACH = 1.0
 """Distance of a dot from its note, rest or barline, in staff spaces."""
 
 

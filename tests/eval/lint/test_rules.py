@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
+import cv2
 import numpy as np
 import planted_labels as bugs
 import pytest
@@ -184,6 +185,35 @@ def test_classes_whose_boxes_are_missing(
     assert [f.occurrence.class_name for f in findings] == [reported] * bool(reported)
 
 
+def drawn(page: LintPage, what: str, names: Sequence[str]) -> LintPage:
+    """Draw symbols that the class map lacks at every notehead, or above every staff."""
+    space, pixels = float(page.staff_space or 0), page.pixels.copy()
+    owner = names.index("noteheadBlack" if what == "staccato" else "staff")
+    for x_min, y_min, x_max, y_max in page.page.boxes_xyxy[page.page.labels == owner].tolist():
+        left, top = round(x_min + 9 * space), round(y_min - 3 * space)
+        if what == "staccato":
+            centre = round((x_min + x_max) / 2), round(y_max + 0.6 * space)
+            cv2.circle(pixels, centre, round(0.2 * space), (0, 0, 0), -1)
+        elif what == "grace notes":
+            axes = round(0.42 * space), round(0.32 * space)
+            for x in range(left, left + round(20 * space), round(3 * space)):
+                cv2.ellipse(pixels, (x, top), axes, -20, 0, 360, (0, 0, 0), -1)
+        else:
+            corner = left + round(6 * space), top + round(0.95 * space)
+            cv2.rectangle(pixels, (left, top), corner, (0, 0, 0), -1)
+    changed = replace(page)
+    vars(changed)["pixels"] = pixels
+    return changed
+
+
+@pytest.mark.parametrize("what", ["staccato", "grace notes", "bar of a rest"])
+def test_other_symbols_are_no_missing_labels(
+    what: str, clean: list[LintPage], names: Sequence[str]
+) -> None:
+    pages = [drawn(page, what, names) for page in clean]
+    assert lint(pages, names, only("missing-labels")).findings == []
+
+
 @pytest.mark.parametrize(
     ("labelled", "n_images"), [("fermata", 3), ("clef", 3), ("notehead,stem,beam", 0), ("", 0)]
 )
@@ -204,6 +234,17 @@ def test_a_page_without_ink(clean: list[LintPage], names: Sequence[str]) -> None
     vars(page)["ink"] = Ink(all=paper, without_lines=paper)
     settings = only("missing-labels") | {"unlabelled-ink": default_settings()["unlabelled-ink"]}
     assert lint([page], names, settings).findings == []
+
+
+def test_a_page_whose_staves_are_not_found(clean: list[LintPage], names: Sequence[str]) -> None:
+    """Text, the only ink that looks like a staff, is not judged."""
+    page = replace(clean[0])
+    unlabelled = clean[0].unlabelled
+    assert unlabelled is not None
+    staves, rest = np.zeros_like(unlabelled.staves), np.zeros_like(unlabelled.rest)
+    staves[:12], rest[: 12 * unlabelled.cell] = 1, 255
+    vars(page)["unlabelled"] = replace(unlabelled, all=rest, rest=rest, staves=staves)
+    assert lint([page], names, only("unlabelled-ink")).findings == []
 
 
 def test_ink_of_unknown_classes_is_not_judged(clean: list[LintPage]) -> None:

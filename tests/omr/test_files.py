@@ -23,10 +23,10 @@ INSTALLED = (
 """Folders of Python, of packages and of the system, from which every command may read."""
 POOL = (
     *("joblib.", "multiprocessing.", "cloudpickle.", "importlib."),
-    *("converters.", "eval.sheets.", "pathlib.", "collections.", "numpy."),
+    *("converters.", "eval.sheets.", "eval.lint.", "pathlib.", "collections.", "numpy."),
 )
 """Modules of objects that worker processes exchange."""
-USERS_OF_POOL = {"omr engrave", "omr convert", "omr demo"}
+USERS_OF_POOL = {"omr engrave", "omr convert", "omr lint", "omr demo"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,9 +96,9 @@ CASES = [
         paths={"DATA": "data", "CONFIG": "lint.toml"},
     ),
     Case(
-        command="omr lint",
-        arguments="yolo --weights harmony-tiny --worklist worklist --device cpu",
-        paths={"DATA": "yolo", "OUT": "worklist"},
+        command="omr lint",  # the first to load torch
+        arguments="data --weights harmony-tiny --worklist worklist --device cpu",
+        paths={"DATA": "data", "OUT": "worklist"},
     ),
     Case(
         command="omr sheet",
@@ -106,7 +106,7 @@ CASES = [
         paths={"DATA": "data", "CONFIG": "lint.toml", "OUT": "sheets"},
     ),
     Case(
-        command="omr analyze-density",  # the first to load torch
+        command="omr analyze-density",
         arguments=f"data {SMALL} --report density.html",
         paths={"DATA": "data", "REPORT": "density.html"},
     ),

@@ -51,7 +51,7 @@ def box_rules(folder: Path, n_pages: int) -> None:
     dense_like.write_as_yolo(folder, pages=n_pages, annotations=n_symbols)
     dataset = open_dataset(folder)
     pages = (replace(page, recorded_space=STAFF_SPACE_PX) for page in lint_pages(dataset))
-    rules = [rule for rule in RULES if rule.id not in INK_RULES]
+    rules = [r for r in RULES if r.id not in INK_RULES and not r.needs_predictions]
     seconds = phases(pages, dataset.names, rules, {})
     print(f"\n{n_pages:,} pages, {n_symbols:,} boxes\n")
     print_table("CPU s", seconds)

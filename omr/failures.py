@@ -15,7 +15,7 @@ from typing import Any
 
 from rich.markup import escape
 
-from class_maps import OmrError
+from class_maps import OmrError, one_line
 from omr.console import err
 from omr.help_layout import HelpGroup
 
@@ -149,7 +149,7 @@ def _message(error: Exception) -> str:
     if isinstance(error, FileNotFoundError) and not _has_current_folder():
         return "the current folder no longer exists; change to another one"
     place = f"{error.filename}: " if error.filename else ""
-    return f"{place}{error.strerror or error}"
+    return one_line(f"{place}{error.strerror or error}")
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

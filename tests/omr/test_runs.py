@@ -177,7 +177,7 @@ def test_a_folder_in_place_of_a_file(tmp_path: Path) -> None:
     path = write_run(tmp_path, 0.1)
     (path / "run.json").unlink()
     (path / "run.json").mkdir()
-    assert read_run(path).problems == ("run.json: Is a directory",)
+    assert read_run(path).problems == ("run.json: is not a file; expected a file of omr train",)
 
 
 def test_a_run_that_was_killed_in_its_first_epoch(tmp_path: Path) -> None:

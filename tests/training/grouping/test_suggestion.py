@@ -163,11 +163,11 @@ def test_confusion(
         ("c.csv", ",stem\nstem,-1\n", "matrix: expected non-negative numbers"),
         ("c.csv", ",stem,stem\nstem,1,1\nstem,1,1\n", "names: duplicate: stem"),
         ("c.csv", ",steem\nsteem,1\n", "not a class of the data: steem (did you mean stem?)"),
-        ("c.json", "[", "invalid JSON: Expecting value: line 1 column 2 (char 1)"),
+        ("c.json", "{", "not valid JSON, truncated or damaged: Input data was truncated"),
         ("c.json", "[]", "expected an object with the lists names and matrix"),
-        ("c.json", '{"names": [1], "matrix": [[1]]}', "names: expected a list of names"),
-        ("c.json", '{"names": ["stem"], "matrix": [1]}', "matrix: expected a list of lists"),
-        ("c.json", '{"names": ["stem"], "matrix": [[null]]}', "matrix: expected non-negative numbers"),
+        ("c.json", '{"names": [1], "matrix": [[1]]}', "names[0]: expected `str`, got `int`"),
+        ("c.json", '{"names": ["stem"], "matrix": [1]}', "matrix[0]: expected `array`, got `int`"),
+        ("c.json", '{"names": ["stem"], "matrix": [[null]]}', "matrix[0][0]: expected `float`, got `null`"),
     ],
 )  # fmt: skip
 def test_invalid_confusion(tmp_path: Path, name: str, text: str, message: str) -> None:

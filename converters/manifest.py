@@ -15,8 +15,8 @@ import msgspec
 from class_maps import InputError
 from class_maps.text_files import read_bytes
 from converters.files.atomic_folder import MANIFEST
-from converters.formats.json_text import decode, decode_unique
 from converters.formats.yolo_dataset import YoloDataset
+from converters.json_text import decode, decode_unique
 from converters.names import ImageMode
 from converters.prepare.cleaning import CleaningOptions
 from converters.prepare.preparation import PageProperties, PreparedPage

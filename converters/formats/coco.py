@@ -22,7 +22,7 @@ from converters.boxes import xyxy_to_xywh
 from converters.files.hashes import sha256, state
 from converters.formats.coco_annotations import CocoTable, Id, key_of, read_table
 from converters.formats.json_files import annotation_files, find_images, json_files, root_keys
-from converters.formats.json_text import check_unique_keys, decode, offset_in
+from converters.json_text import check_unique_keys, decode, offset_in
 from converters.names import NO_WORKS, checked_images
 from converters.page import SCORE_DIGITS, Page
 from converters.tally import Tally

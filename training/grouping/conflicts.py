@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from class_maps import InputError, listed, shown, with_nearest, yaml_files
 from class_maps.text_files import read_text
-from converters.formats.json_text import decode_unique
+from converters.json_text import decode_unique
 from training.grouping.statistics import Floats
 
 Conflicts = NDArray[np.bool_]

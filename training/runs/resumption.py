@@ -8,7 +8,7 @@ import msgspec
 
 from class_maps import ConfigError
 from class_maps.text_files import read_bytes
-from converters.formats.json_text import decode_unique
+from converters.json_text import decode_unique
 from eval.html.number_format import counted
 from settings.run_files import STATE_FILE
 from training.config import TrainConfig, read_config

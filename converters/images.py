@@ -2,6 +2,7 @@
 
 import math
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
@@ -19,7 +20,8 @@ from converters.tiff_files import full_pages
 from converters.upright import is_turned, orientation, upright_on_white
 from converters.wide_samples import has_wide_samples
 
-Image.MAX_IMAGE_PIXELS = None  # pages are large, and the files are the user's own
+Image.MAX_IMAGE_PIXELS = None  # pages are large; see _check_decodable_size
+warnings.filterwarnings("ignore", module="PIL")  # metadata; damaged pixels are errors
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 """Suffixes of the images that readers of YOLO folders look for."""
 

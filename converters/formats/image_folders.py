@@ -51,7 +51,7 @@ def _refuse(error: OSError) -> None:
 
 def _check_regular(path: Path) -> None:
     if not path.is_file() and path.exists():
-        raise InputError("is not a regular file; remove it", path=path)
+        raise InputError("is not a regular file", path=path)
 
 
 def _is_loop(folder: Path) -> bool:

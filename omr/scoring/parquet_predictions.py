@@ -82,7 +82,7 @@ def _table(file: Path) -> "pl.DataFrame":
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise InputError(f"cannot be read: {reason}", path=file) from error
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         reason = shortened(str(error).partition("\n")[0])
         raise InputError(f"is not a valid Parquet file: {reason}", path=file) from error
     columns = IMAGES if _is_of_images(table) else SYMBOLS

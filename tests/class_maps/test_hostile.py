@@ -94,3 +94,33 @@ def test_a_large_file_is_not_parsed(tmp_path: Path) -> None:
     path.write_bytes(b"a" * (class_maps.yaml_files.MAX_BYTES + 1))
     with pytest.raises(InputError, match=r"is too large for a class map: 1,048,577 bytes$"):
         class_maps.load(str(path))
+
+
+def aliases(depth: int) -> str:
+    """A YAML list whose values double with every alias."""
+    lines = ["- &a0 [x, x]", *(f"- &a{i} [*a{i - 1}, *a{i - 1}]" for i in range(1, depth))]
+    return "\n".join(lines)
+
+
+def test_aliases_are_followed_up_to_a_number_of_values(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(aliases(5))
+    assert class_maps.yaml_files.read_any(path, "list")[1] == [["x", "x"], ["x", "x"]]
+    for text in (aliases(40), "- &a [*a]"):
+        path.write_text(text)
+        with pytest.raises(InputError, match=r"aliases expand the file to more than 1,048,576 va"):
+            class_maps.yaml_files.read_any(path, "list")
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("a♯ b", "a♯ b"),
+        ("a\nb\x1b[31m\udcff", "a\\nb\\x1b[31m\\udcff"),
+        ("x" * 700_000, f"{'x' * 1000} ... {'x' * 1000}"),
+    ],
+)
+def test_messages_are_one_line(message: str, expected: str) -> None:
+    assert str(class_maps.OmrError(message)) == expected
+    assert str(class_maps.ConfigError(message)) == expected
+    assert str(InputError(message, path=Path("a"))).isprintable()

@@ -1,9 +1,11 @@
 """Annotation files that could hang, exhaust memory, or be read wrong."""
 
 import json
+import os
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,13 @@ from deepscores import NOTE, content
 
 import class_maps
 from class_maps import InputError
+from converters import images
 from converters.conversion import ConversionOptions, convert
 from converters.formats.coco import CocoFile
+from converters.formats.image_folders import files_in
 from converters.formats.sources import identity_map, open_source
 from converters.formats.yolo_labels import parse
+from converters.manifest import read_manifest
 from converters.prepare.preparation import PreparationOptions
 from converters.prepare.tiles import TileOptions
 from converters.tally import Tally
@@ -28,6 +33,7 @@ MEASURE = r"""
 import re, sys
 from pathlib import Path
 import class_maps
+from converters import images
 from converters.conversion import ConversionOptions, convert
 options = ConversionOptions(class_map=class_maps.load("harmony"), labels_only=True)
 for path in sys.argv[2:]:
@@ -222,3 +228,50 @@ def test_annotations_in_other_formats(
     path.write_text('{"images": [], "annotations": [], "categories": []}')
     with pytest.raises(InputError, match="contains no images"):
         open_source(path, "coco")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"a":' + b"[" * 10**6, "lists or objects are nested too deeply"),
+        (b'{"source": "yolo", "source": "coco"}', "duplicate key: 'source'"),
+        (b'{"splits": {"train": {}, "train": {}}}', "duplicate key: 'train'"),
+        (b'{"\xff": 1}', r"is not UTF-8 text: b'\xff'"),
+        (b"[]", "expected a JSON object"),
+    ],
+)
+def test_manifests_that_cannot_be_read(content: bytes, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "manifest.json"
+    path.write_bytes(content)
+    with pytest.raises(InputError) as raised:
+        read_manifest(tmp_path)
+    assert str(raised.value) == f"{path}: {message}"
+
+
+def test_integers_of_any_length(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text(f'{{"unknown": {"9" * 5000}}}')
+    assert read_manifest(tmp_path).source == ""
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "images" / "a.png"
+    pipe.parent.mkdir()
+    os.mkfifo(pipe)
+    for read in (images.read, images.read_bgr, images.check_complete, images.size):
+        with pytest.raises(InputError, match=r"a\.png: is not a regular file$"):
+            read(pipe)
+    with pytest.raises(InputError, match=r"a\.png: is not a regular file$"):
+        list(files_in(tmp_path))
+    os.mkfifo(tmp_path / "manifest.json")
+    with pytest.raises(InputError, match="is not a file; expected a manifest"):
+        read_manifest(tmp_path)
+
+
+def test_the_size_of_an_image_is_checked_before_it_is_decoded(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    size = (40_000).to_bytes(4, "big") * 2
+    header = b"IHDR" + size + bytes([8, 0, 0, 0, 0])
+    chunk = (13).to_bytes(4, "big") + header + zlib.crc32(header).to_bytes(4, "big")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk + bytes(4) + b"IDAT")
+    with pytest.raises(InputError, match="has 40000 x 40000 px; expected at most 1,073,741,824"):
+        images.size(path)

@@ -148,15 +148,20 @@ def test_running_and_interrupted_runs(tmp_path: Path) -> None:
         ("omr.yaml", None, "omr.yaml: missing"),
         ("omr.yaml", "a: [", "omr.yaml: damaged"),
         ("omr.yaml", "- a", "omr.yaml: damaged"),
+        ("omr.yaml", "a: &a [*a]", "omr.yaml: damaged"),
+        ("omr.yaml", "a: &a [x, x]\n" + "".join(f"a{i}: &a [*a, *a]\n" for i in range(40)), "omr.yaml: damaged"),
         ("run.json", None, "run.json: missing"),
         ("run.json", "{", "run.json: damaged"),
         ("run.json", '{"data": 3}', "run.json: damaged"),
+        ("run.json", "[" * 100_000, "run.json: damaged"),
         ("run.json", "\x00\xff", "run.json: damaged"),
         ("results.csv", "epoch,time\n1,2\n2,", "results.csv: damaged"),
         ("results.csv", "epoch,time\n1,2,3,4\n", "results.csv: damaged"),
+        ("results.csv", "epoch,time\n1e18,2\n", "results.csv: damaged"),
+        ("results.csv", "epoch,time\ninf,2\n", "results.csv: damaged"),
         ("weights/last.pt", None, "weights/last.pt: missing"),
     ],
-)
+)  # fmt: skip
 def test_damaged_runs_are_listed(
     file: str, content: str | None, problem: str, tmp_path: Path
 ) -> None:

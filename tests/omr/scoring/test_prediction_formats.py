@@ -335,3 +335,22 @@ def test_folders_are_recognised_by_their_files(data: Path, tmp_path: Path) -> No
             f"{empty}: contains no predictions; looked for predictions.json or another COCO file, "
             "Parquet tables, labelme JSON, labels/*.txt of YOLO, and MuNG XML"
         )
+
+
+def test_tables_with_too_many_rows_are_not_read(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write(tmp_path / "out", data, "parquet", inexact_pages(data))
+    monkeypatch.setattr(parquet_predictions, "MAX_ROWS", 1)
+    with pytest.raises(OmrError, match=r"has \d+ rows; expected at most 1, divide it$"):
+        score_predictions(source, data)
+
+
+@pytest.mark.parametrize("key", ['"score"', r'"sc\u006fre"'])
+def test_a_prediction_with_two_scores(key: str, data: Path, tmp_path: Path) -> None:
+    row = f'{{"file_name": "{IMAGE}.png", "category_id": 1, "bbox": [1, 1, 9, 9], "score": 0.5'
+    file = tmp_path / "results.json"
+    file.write_text(f"[{row}, {key}: 0.9}}]")
+    with pytest.raises(OmrError) as raised:
+        score_predictions(file, data)
+    assert str(raised.value) == f"{file}: duplicate key: 'score'"

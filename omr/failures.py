@@ -9,6 +9,7 @@ import errno
 import io
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -19,6 +20,8 @@ from class_maps import OmrError, one_line
 from omr.console import err
 from omr.help_layout import HelpGroup
 
+_SHARED_MEMORY = re.compile(r"unable to \w+ .*(</torch_|shared memory)")
+"""Errors of torch about shared memory, which is full or read-only in some containers."""
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as in a shell: 128 + SIGINT."""
 
@@ -144,6 +147,9 @@ def _message(error: Exception) -> str:
         return str(error)
     if any(os.strerror(errno.EMFILE) in str(cause) for cause in _chain(error)):
         return "too many open files; raise the limit with ulimit -n"
+    if isinstance(error, RuntimeError) and _SHARED_MEMORY.search(str(error)):
+        problem = str(error).partition("\n")[0]
+        return one_line(f"/dev/shm: {problem}; shared memory must be writable and large enough")
     if not isinstance(error, OSError):
         return ""
     if isinstance(error, FileNotFoundError) and not _has_current_folder():

@@ -137,6 +137,11 @@ def test_ctrl_c_in_a_conversion(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
+NO_SHARED_MEMORY = RuntimeError(
+    "unable to open shared memory object </torch_1_2_0> in read-write mode: Permission denied (13)"
+)
+
+
 def after_too_many_files() -> UnboundLocalError:
     """Return the error of a library that fails to clean up."""
     error = UnboundLocalError()
@@ -153,6 +158,16 @@ def after_too_many_files() -> UnboundLocalError:
         (PermissionError(13, "Permission denied", "x.png"), 1, "error: x.png: Permission denied\n"),
         (after_too_many_files(), 1, "error: too many open files; raise the limit with ulimit -n\n"),
         (OSError(5, "Input/output error"), 1, "error: Input/output error\n"),
+        (
+            OSError(5, "Input/output error", "a\nb\x1b[0m"),
+            1,
+            "error: a\\nb\\x1b[0m: Input/output error\n",
+        ),
+        (
+            NO_SHARED_MEMORY,
+            1,
+            f"error: /dev/shm: {NO_SHARED_MEMORY}; shared memory must be writable and large enough\n",
+        ),
     ],
 )
 def test_errors_that_are_no_bugs_are_one_line(

@@ -9,6 +9,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from deepscores import NOTE, content
 
@@ -275,3 +276,40 @@ def test_the_size_of_an_image_is_checked_before_it_is_decoded(tmp_path: Path) ->
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk + bytes(4) + b"IDAT")
     with pytest.raises(InputError, match="has 40000 x 40000 px; expected at most 1,073,741,824"):
         images.size(path)
+
+
+OUTSIDE = (
+    *("../x.png", "a/../../x.png", "images/../../x.png", "..\\x.png", "C:\\x.png", "/x.png"),
+    *("%2e%2e/x.png", "..%2fx.png", "file:///x.png"),
+)
+VOC = "<size><width>9</width><height>9</height></size><object><name>stem</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>3</xmax><ymax>3</ymax></bndbox></object>"
+NODE = "<Node><Id>0</Id><ClassName>stem</ClassName><Top>1</Top><Left>1</Left><Width>2</Width><Height>2</Height></Node>"
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("a.json", coco_text(json.dumps(ROW), json.dumps(IMAGE | {"file_name": "NAME"}))),
+        ("a.xml", f"<annotation><filename>NAME</filename>{VOC}</annotation>"),
+        ("a.xml", f"<Nodes document='NAME'>{NODE}</Nodes>"),
+    ],
+    ids=["coco", "voc", "mung"],
+)
+def test_names_that_lead_out_of_the_folder(file: str, text: str, name: str, tmp_path: Path) -> None:
+    source, secret = tmp_path / "in" / file, tmp_path / "x.png"
+    source.parent.mkdir()
+    images.write(np.full((9, 9), 255, np.uint8), secret)
+    path = name.replace("/x.png", str(secret)) if name.startswith(("/", "file:")) else name
+    source.write_text(
+        text.replace("NAME", path.replace("\\", "\\\\") if file == "a.json" else path)
+    )
+    class_map = tmp_path / "a.yaml"
+    class_map.write_text(
+        "name: a\nclasses: [stem]\n"
+        "sources: {coco: {map: same names}, voc: {map: same names}, mung: {map: same names}}"
+    )
+    options = ConversionOptions(class_map=class_maps.load(str(class_map)))
+    with pytest.raises(InputError):
+        convert(source, tmp_path / "out", options)
+    assert not (tmp_path / "out").exists()

@@ -137,6 +137,7 @@ def test_ctrl_c_in_a_conversion(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
+NO_MEMORY = RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes\nat x")
 NO_SHARED_MEMORY = RuntimeError(
     "unable to open shared memory object </torch_1_2_0> in read-write mode: Permission denied (13)"
 )
@@ -157,6 +158,12 @@ def after_too_many_files() -> UnboundLocalError:
         (KeyboardInterrupt(""), 130, ""),  # another process of the training says it
         (PermissionError(13, "Permission denied", "x.png"), 1, "error: x.png: Permission denied\n"),
         (after_too_many_files(), 1, "error: too many open files; raise the limit with ulimit -n\n"),
+        (MemoryError(), 1, "error: not enough memory: an allocation failed\n"),
+        (
+            NO_MEMORY,
+            1,
+            "error: not enough memory: DefaultCPUAllocator: can't allocate memory: 9 bytes\n",
+        ),
         (OSError(5, "Input/output error"), 1, "error: Input/output error\n"),
         (
             OSError(5, "Input/output error", "a\nb\x1b[0m"),

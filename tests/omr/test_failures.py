@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from deepscores import NOTE, content, write
+from yolo_folders import write_yolo
 
 from omr.cli import main
 
@@ -112,6 +113,28 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert done.stderr == f"error: {out}: File too large; nothing was written to {out}\n"
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("show", "data", "--out", "out.png"),
+        ("sheet", "data", "out"),
+        ("split", "data", "out", "--val", "0.5"),
+        ("heads", "suggest", "data", "--strategy", "geometry", "--heads", "2", "--out", "out.yaml"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_full_disk_leaves_no_incomplete_output(command: tuple[str, ...], tmp_path: Path) -> None:
+    write_yolo(tmp_path / "data", {f"train/lg-{i}-aug-a--page-1.png": [0, 1] for i in range(2)})
+
+    def set_limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (60, 60))
+
+    done = omr(*command, preexec_fn=set_limit, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch("error: .*: File too large.*", done.stderr.splitlines()[-1])
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
 def interrupt(command: list[object], *, when: Callable[[], bool]) -> tuple[int, str]:

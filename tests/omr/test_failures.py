@@ -160,6 +160,13 @@ def test_ctrl_c_in_a_conversion(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
+def test_ctrl_c_before_the_command_has_started(tmp_path: Path) -> None:
+    (tmp_path / "typer.py").write_text("import os; os.kill(os.getpid(), 2); raise SystemExit(3)")
+    environment = {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    done = omr(*SHOW, env=environment)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
 NO_MEMORY = RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes\nat x")
 NO_SHARED_MEMORY = RuntimeError(
     "unable to open shared memory object </torch_1_2_0> in read-write mode: Permission denied (13)"

@@ -34,7 +34,13 @@ PAGES, SYMBOLS = 1714, 1_100_000
 """Approximate size of DeepScoresV2 dense, train and test; Zenodo 4012193."""
 STAFF_SPACE_PX = 17.0
 """Staff space of DeepScoresV2."""
-INK_RULES = ("shifted-boxes", "missing-labels", "box-without-ink", "swapped-classes")
+INK_RULES = (
+    "shifted-boxes",
+    "missing-labels",
+    "unlabelled-ink",
+    "box-without-ink",
+    "swapped-classes",
+)
 READING = "reading labels, totals"
 GOAL_S, GOAL_PAGES_PER_S = 15.0, 10.0
 
@@ -61,7 +67,11 @@ def ink_rules(folder: Path, n_pages: int) -> None:
     convert(folder / "pages", folder / "data", options)
     dataset = open_dataset(folder / "data")
     rules = [rule for rule in RULES if rule.id in INK_RULES]
-    reading = {"decoding": (images, "read"), "finding ink": (pages_module, "find_ink")}
+    reading = {
+        "decoding": (images, "read"),
+        "finding ink": (pages_module, "find_ink"),
+        "finding unlabelled ink": (pages_module, "find_unlabelled"),
+    }
     seconds = phases(lint_pages(dataset), dataset.names, rules, reading)
     print(f"\n{n_pages:,} engraved pages\n")
     print_table("CPU ms per page", {name: 1e3 * s / n_pages for name, s in seconds.items()})

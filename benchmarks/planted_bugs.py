@@ -1,6 +1,7 @@
 """Label bugs planted into engraved pages, and the rules of ``omr lint`` that find them.
 
     PYTHONPATH=tests/helpers python -m benchmarks.planted_bugs               the table
+    PYTHONPATH=tests/helpers python -m benchmarks.planted_bugs --rule missing-labels   some rows
     PYTHONPATH=tests/helpers python -m benchmarks.planted_bugs --clean 200   pages without a bug
 
 A bug is planted into a share of the boxes of the classes that it concerns, or of the pages.
@@ -77,6 +78,26 @@ def copied(name: str, pages: list[LintPage], _names: Sequence[str], share: float
     return [*pages, *copies]
 
 
+def only_fermatas(pages: list[LintPage], names: Sequence[str], share: float) -> list[LintPage]:
+    """Remove the boxes of all other classes from some pages."""
+    n = max(1, round(share * len(pages)))
+    others = [name for name in names if name != "fermata"]
+    return [*bugs.planted(pages[:n], names, bugs.removed, 1.0, only=others), *pages[n:]]
+
+
+ONE_CLASS = (
+    "noteheadHalf",
+    "noteheadWhole",
+    "clefG",
+    "clefF",
+    "keySharp",
+    "keyFlat",
+    "accidentalSharp",
+    "accidentalNatural",
+    "augmentationDot",
+    "restQuarter",
+)
+"""Classes whose boxes are removed without those of others."""
 PLANTED = (
     Planted(name="rows repeated", rule="exact-duplicate", plant=in_boxes(bugs.identity, adds=True)),
     Planted(
@@ -118,6 +139,19 @@ PLANTED = (
         name="boxes 5 px to the left", rule="shifted-boxes", plant=in_boxes(bugs.moved_by_5_px)
     ),
     Planted(name="boxes removed", rule="missing-labels", plant=in_boxes(bugs.removed)),
+    *(
+        Planted(
+            name=f"boxes of {name} removed",
+            rule="missing-labels",
+            plant=in_boxes(bugs.removed, name),
+        )
+        for name in ONE_CLASS
+    ),
+    Planted(
+        name="boxes of all classes but fermatas removed, on some pages",
+        rule="unlabelled-ink",
+        plant=only_fermatas,
+    ),
     Planted(name="boxes at random places", rule="box-without-ink", plant=in_boxes(bugs.at_random)),
     Planted(
         name="filled and half noteheads swapped",
@@ -164,6 +198,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pages", type=int, default=12, help="pages to plant the bugs into")
     parser.add_argument("--clean", type=int, help="check this many pages without a bug instead")
+    parser.add_argument("--rule", help="plant only the bugs that this rule should find")
     arguments = parser.parse_args()
     print(f"`{' '.join(['python -m benchmarks.planted_bugs', *sys.argv[1:]])}`\n")
     with tempfile.TemporaryDirectory() as folder:
@@ -172,7 +207,7 @@ def main() -> None:
         if arguments.clean:
             _print_clean(lint(lint_pages(dataset), dataset.names))
         else:
-            _print_table(list(lint_pages(dataset)), dataset.names)
+            _print_table(list(lint_pages(dataset)), dataset.names, arguments.rule)
 
 
 def _engraved(folder: Path, n_pages: int) -> Path:
@@ -194,11 +229,11 @@ def _print_clean(report: LintReport) -> None:
         )
 
 
-def _print_table(pages: list[LintPage], names: Sequence[str]) -> None:
+def _print_table(pages: list[LintPage], names: Sequence[str], rule: str | None) -> None:
     shares = [f"{share:.0%}" for share in SHARES]
     print(f"| bug | rule | {' | '.join(shares)} | other errors at {shares[-1]} |")
     print("|---" * (len(SHARES) + 3) + "|")
-    for bug in PLANTED:
+    for bug in (bug for bug in PLANTED if rule in {None, bug.rule}):
         reports = [lint(bug.plant(pages, names, share), names) for share in SHARES]
         cells = [_cell(report, bug.rule) for report in reports]
         others = {f.rule: None for f in reports[-1].findings if f.level == "error"}

@@ -37,6 +37,8 @@ class Catalogue:
     relations: dict[str, str] = field(default_factory=dict)
     """Categories whose boxes enclose a ``group`` of symbols, or a ``part`` of one, where other data
     sets label every symbol."""
+    splits: dict[str, list[str]] = field(default_factory=dict)
+    """Categories of an early release that later releases divide, with the later categories."""
 
     @property
     def annotation_sets(self) -> tuple[str, ...]:
@@ -107,4 +109,5 @@ def _read_catalogue(source: str) -> Catalogue:
         plain_names=tuple(table.get("names", ())),
         aliases=table["aliases"],
         relations=table.get("relations", {}),
+        splits=table.get("splits", {}),
     )

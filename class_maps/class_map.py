@@ -23,11 +23,10 @@ class CategoryMapping:
     class_of: Mapping[str, str]
     """Class of each category; symbols of other categories are dropped and counted."""
     unlabelled: tuple[str, ...] = ()
-    """Classes that occur in this data set but are never annotated. Its images are not negative
-    examples of these classes."""
+    """Classes without a category in this data set, in the order of their labels. Its images are
+    not negative examples of these classes."""
     relations: Mapping[str, str] = field(default_factory=dict)
-    """How the symbols of a category relate to those of its class, one of :data:`RELATIONS`;
-    categories that are not listed are exact or finer."""
+    """How the symbols of each category relate to those of its class, one of :data:`RELATIONS`."""
 
 
 @dataclass(frozen=True, kw_only=True)

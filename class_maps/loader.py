@@ -17,8 +17,12 @@ A class map is a file such as::
         map: {barlineSingle: barlineSingle}
 
 ``relations: {beam: group}`` describes categories whose symbols differ from those of their class,
-see :data:`~class_maps.class_map.RELATIONS`. Groups of symbols share a class with single symbols
-only if their relation is listed.
+see :data:`~class_maps.class_map.RELATIONS`. Without an entry, categories that share their class
+with others are finer, and all others are exact. Groups and parts of symbols share a class with
+single symbols only if their relation is listed.
+
+A class without a category in the map of a source is unlabelled there; ``unlabelled`` may also list
+it, to have a class that no source maps.
 
 ``map: same names`` maps every class except the unlabelled ones to the category of the same name;
 ``also: {tie: necktie}`` adds categories with other names to it.
@@ -73,7 +77,8 @@ def from_yaml(path: Path) -> ClassMap:
     sources.only_keys(*SOURCES)
     filled = {name: _source(sources, name, names) for name in sources.value}
     _check_extents(filled, sources)
-    mentioned = {c for s in filled.values() for c in (*s.class_of.values(), *s.unlabelled)}
+    mentioned = {c for source in filled.values() for c in source.class_of.values()}
+    mentioned.update(c for name in filled for c in _unlabelled(sources.mapping(name)))
     if orphans := [name for name in names if name not in mentioned]:
         raise data.error(
             f"without a category in any source: {listed(orphans)}; map a category to each, or "
@@ -116,8 +121,8 @@ def _source(sources: Checked, name: str, classes: tuple[str, ...]) -> CategoryMa
         name=name,
         annotation_set=annotation_set,
         class_of=class_of,
-        unlabelled=unlabelled,
-        relations=_relations(data, class_of),
+        unlabelled=tuple(name for name in classes if name not in class_of.values()),
+        relations=_default_relations(class_of) | _relations_like(sources, data, class_of),
     )
     check_categories(source, data.path)
     return source
@@ -127,6 +132,23 @@ def _unlabelled(data: Checked) -> tuple[str, ...]:
     names = tuple(data.strings("unlabelled")) if "unlabelled" in data.value else ()
     _check_unique(names, data, "unlabelled")
     return names
+
+
+def _default_relations(class_of: Mapping[str, str]) -> dict[str, str]:
+    """Return the relations of categories that the class map does not list."""
+    n_categories = Counter(class_of.values())
+    return {
+        category: "finer" if n_categories[name] > 1 else "exact"
+        for category, name in class_of.items()
+    }
+
+
+def _relations_like(sources: Checked, data: Checked, class_of: Mapping[str, str]) -> dict[str, str]:
+    """Return the relations that a source lists, after those of the source under ``like``."""
+    relations = _relations(data, class_of)
+    if "like" not in data.value:
+        return relations
+    return _relations(sources.mapping(data.string("like")), class_of) | relations
 
 
 def _relations(data: Checked, class_of: Mapping[str, str]) -> dict[str, str]:

@@ -1,12 +1,13 @@
 """Conversion of data sets: every symbol that is read is either written or counted as dropped."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
-from class_maps import InputError
+from class_maps import InputError, OmrError, short_list
 from converters.conversion_checks import (
     add_warnings,
     check_counts,
@@ -14,10 +15,11 @@ from converters.conversion_checks import (
     check_unchanged,
 )
 from converters.conversion_options import ConversionOptions
-from converters.files.atomic_folder import atomic_folder
+from converters.files.atomic_folder import atomic_folder, parts_folder, take_kept
 from converters.files.overwriting import check_inputs
-from converters.files.process_pool import in_order, warm_up
+from converters.files.process_pool import warm_up
 from converters.formats import REFERRING_WRITERS, WRITERS, AnnotationSource, AnnotationWriter
+from converters.formats.losses import Losses
 from converters.images import CORRECT_FOLDER, NAME_FOLDER
 from converters.manifest import (
     ClassMapEntry,
@@ -27,23 +29,73 @@ from converters.manifest import (
     OptionsEntry,
     SourceEntry,
 )
-from converters.names import IMAGE_FOLDER, LABELS, source_names
 from converters.opened_sources import OpenedSource, open_all
-from converters.prepare.preparation import Job, PreparedPage, prepare
+from converters.parts.making import (
+    Execution,
+    PartsMade,
+    made_pages,
+    make_split_folders,
+)
+from converters.parts.plan import Part, plan_parts
+from converters.parts.records import (
+    RECORDS,
+    finished_parts,
+    has_finished_parts,
+    keep_parts,
+    locked_part,
+    make_records_folder,
+    remove_records,
+    remove_unfinished,
+)
+from converters.prepare.preparation import PreparedPage
 from converters.split_assignment import SplitAssignment, assign_splits
+from converters.tally import Tally
+from converters.tracking import Track, untracked
 
-__all__ = ["ConversionOptions", "Track", "convert"]
+MOST_PARTS = 5
+"""Maximum number of missing parts in a message."""
 
-
-class Track(Protocol):
-    """Progress display."""
-
-    def __call__(self, pages: Iterable[PreparedPage], total: int) -> Iterable[PreparedPage]:
-        """Yield each of ``total`` pages unchanged."""
+__all__ = ["ConversionOptions", "MadeShard", "SheetWriter", "convert", "convert_shard"]
 
 
-def _untracked(pages: Iterable[PreparedPage], total: int) -> Iterable[PreparedPage]:
-    return pages
+class SheetWriter(Protocol):
+    """Writes contact sheets of a data set."""
+
+    def add(self, page: PreparedPage) -> None:
+        """Add the candidates of a page."""
+
+    def write(self, folder: Path) -> None:
+        """Write the sheets to the folder of the complete data set; must not raise an error."""
+
+
+def _unsaid(message: str) -> None:
+    return
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Inputs:
+    """The data sets to convert."""
+
+    paths: tuple[Path, ...]
+    """Folders or files of annotations. The images of each of several data sets are in a folder of
+    their own, see :mod:`converters.opened_sources`."""
+    format_name: str | None = None
+    """Format of all of them, one of :data:`converters.formats.READERS`; None to detect it."""
+    images: Path | None = None
+    """Folder of the images that JSON files name; None to find it, see
+    :func:`~converters.formats.json_files.find_images`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MadeShard:
+    """What a shard consists of."""
+
+    n_parts: int
+    """Number of its parts."""
+    n_before: int
+    """Number of its parts that had been made before."""
+    n_in_all: int
+    """Number of the parts of all shards."""
 
 
 def convert(
@@ -54,23 +106,33 @@ def convert(
     source_format: str | None = None,
     images: Path | None = None,
     workers: int = 1,
+    scheduler: str = "",
+    only_merge: bool = False,
     force: bool = False,
-    track: Track = _untracked,
+    track: Track[PreparedPage] = untracked,
+    say: Callable[[str], None] = _unsaid,
+    sheets: SheetWriter | None = None,
 ) -> dict[str, Any]:
     """Convert data sets to one; ``target`` appears only after everything has been written.
 
+    A conversion of several parts (:mod:`converters.parts`) that does not finish leaves the parts
+    that are finished beside ``target``; the next conversion to ``target`` continues with them.
+
     Args:
-        source: Folder or file of annotations, or several of them. The images of each of several
-            data sets are in a folder of their own, see :mod:`converters.opened_sources`.
+        source: Folder or file of annotations, or several of them, see :class:`Inputs`.
         target: Folder to create.
         options: Everything that determines the output.
-        source_format: Format of the source, one of :data:`converters.formats.READERS`; None to
-            detect it.
-        images: Folder of the images that JSON files name; None to find it, see
-            :func:`~converters.formats.json_files.find_images`.
+        source_format: Format of the source, see :class:`Inputs`.
+        images: Folder of the images that JSON files name, see :class:`Inputs`.
         workers: Number of worker processes; does not change the bytes written.
+        scheduler: Address of a Dask scheduler whose workers make the parts; empty for worker
+            processes on this machine.
+        only_merge: Whether all parts must have been made already, by :func:`convert_shard`.
         force: Whether to replace ``target`` if omr created it.
         track: Progress display.
+        say: Receives a line if parts that were made before are used.
+        sheets: Writer of contact sheets from the candidates that the options request; needs images
+            in ``target``.
 
     Returns:
         The counts in the manifest.
@@ -78,40 +140,167 @@ def convert(
     Raises:
         OmrError: The source, the options or the target is invalid, or writing failed.
     """
-    paths, class_map = [source] if isinstance(source, Path) else list(source), options.class_map
-    folder_to_fill = atomic_folder(target, force=force, inputs=(*paths, class_map.path))
-    with folder_to_fill as folder:
-        warm_up(workers, "converters.prepare.preparation")
-        sources = open_all(
-            paths,
-            class_map,
-            source_format=source_format,
-            images=images,
-            annotation_set=options.annotation_set,
+    inputs = Inputs(paths=_paths(source), format_name=source_format, images=images)
+    with (
+        atomic_folder(
+            target,
+            force=force,
+            inputs=(*inputs.paths, options.class_map.path),
+            is_worth_keeping=has_finished_parts,
+        ) as folder,
+        _parts_are_kept(folder, target, say),
+    ):
+        if not scheduler:
+            warm_up(workers, "converters.parts.making")
+        opened = _open(inputs, target, options)
+        finished = _take_over(folder, opened.parts, options, say)
+        if only_merge and len(finished) < len(opened.parts):
+            raise _missing_parts(opened.parts, finished)
+        manifest = ManifestBuilder(names=options.class_map.names, scratch=folder / RECORDS)
+        manifest.counts.warnings += opened.remarks
+        made = PartsMade(counts=manifest.counts)
+        make_split_folders(folder, opened.split_names, options)
+        pages = made_pages(
+            opened.parts,
+            folder,
+            options,
+            Execution(workers=workers, scheduler=scheduler),
+            made,
+            finished=finished,
+            is_kept=len(opened.parts) > 1 or bool(scheduler) or only_merge,
         )
-        files = [file for opened in sources for file in opened.files]
-        splits = assign_splits(sources, options)
-        remarks = check_images(sources, splits, options, CORRECT_FOLDER if images else NAME_FOLDER)
-        check_inputs(target, _inputs(files))
-        manifest = ManifestBuilder(names=class_map.names)
-        manifest.counts.warnings += remarks
-        writers = _writers(folder, sources, options)
-        jobs = _jobs(sources, splits, options, manifest, folder, workers)
-        n_pages = sum(len(file.images) for file in files)
-        with closing(in_order(prepare, jobs, workers)) as prepared_pages:
-            for prepared_page in track(prepared_pages, n_pages):  # prepared as the loop asks for it
-                for page in prepared_page.outputs:
-                    for writer in writers:  # label files of YOLO were written by prepare
-                        writer.add(prepared_page.split, page)
-                manifest.add(prepared_page)
-        check_counts(manifest, sources, class_map.name)
-        for writer in writers:
-            writer.close()
-        add_warnings(manifest, sources, splits, options)
-        entries = [_data_set(opened) for opened in sources]
-        check_unchanged(files)
-        manifest.write(folder, _conversion_entry(entries, options))
+        n_pages = sum(part.n_pages for part in opened.parts)
+        losses = Losses(options.formats)
+        with closing(pages):  # made as they are asked for
+            _write_pages(track(pages, n_pages), folder, opened, manifest, options, losses, sheets)
+        _write_manifest(folder, opened, manifest, made, options, losses)
+        if sheets:
+            sheets.write(folder)
+        remove_records(folder)
     return manifest.summary()
+
+
+def convert_shard(
+    source: Path | Sequence[Path],
+    target: Path,
+    options: ConversionOptions,
+    shard: tuple[int, int],
+    *,
+    source_format: str | None = None,
+    images: Path | None = None,
+    workers: int = 1,
+    track: Track[PreparedPage] = untracked,
+) -> MadeShard:
+    """Make some of the parts of a conversion, beside other processes that make the others.
+
+    When all shards are done, :func:`convert` with the same arguments merges them to ``target``.
+
+    Args:
+        source: Folder or file of annotations, or several of them, see :class:`Inputs`.
+        target: Folder that the conversion will create; the parts are in ``.NAME.parts`` beside it.
+        options: Everything that determines the output.
+        shard: Number of the shard, from 1, and number of shards.
+        source_format: Format of the source, see :class:`Inputs`.
+        images: Folder of the images that JSON files name, see :class:`Inputs`.
+        workers: Number of worker processes.
+        track: Progress display.
+
+    Raises:
+        OmrError: The source, the options or the target is invalid, or writing failed.
+    """
+    number, n_shards = shard
+    inputs = Inputs(paths=_paths(source), format_name=source_format, images=images)
+    with parts_folder(target, inputs=(*inputs.paths, options.class_map.path)) as folder:
+        opened = _open(inputs, target, options)
+        own = opened.parts[number - 1 :: n_shards]
+        make_records_folder(folder)
+        make_split_folders(folder, opened.split_names, options)
+        with contextlib.ExitStack() as locks:
+            for part in own:
+                locks.enter_context(locked_part(folder, part.number))
+            finished = finished_parts(folder, own, options)
+            missing = [part for part in own if part.number not in finished]
+            remove_unfinished(folder, missing)
+            execution, made = Execution(workers=workers), PartsMade(counts=Tally())
+            n_pages = sum(part.n_pages for part in missing)
+            with closing(made_pages(missing, folder, options, execution, made)) as pages:
+                for _ in track(pages, n_pages):
+                    pass
+    return MadeShard(n_parts=len(own), n_before=len(finished), n_in_all=len(opened.parts))
+
+
+@contextlib.contextmanager
+def _parts_are_kept(folder: Path, target: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Say after a failure that finished parts are kept."""
+    try:
+        yield
+    except BaseException:
+        if has_finished_parts(folder):
+            say(f"finished parts are kept; the same command with OUT {target} continues with them")
+        raise
+
+
+def _paths(source: Path | Sequence[Path]) -> tuple[Path, ...]:
+    return (source,) if isinstance(source, Path) else tuple(source)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Opened:
+    """Opened data sets, checked and divided into parts."""
+
+    sources: Sequence[OpenedSource]
+    files: Sequence[AnnotationSource]
+    splits: SplitAssignment
+    parts: Sequence[Part]
+    remarks: Sequence[str]
+    """Warnings about images."""
+
+    @property
+    def split_names(self) -> list[str]:
+        """The splits that have pages."""
+        return sorted({self.splits.of(file, i) for file in self.files for i in file.images})
+
+
+def _open(inputs: Inputs, target: Path, options: ConversionOptions) -> _Opened:
+    sources = open_all(
+        inputs.paths,
+        options.class_map,
+        source_format=inputs.format_name,
+        images=inputs.images,
+        annotation_set=options.annotation_set,
+    )
+    files = [file for opened in sources for file in opened.files]
+    splits = assign_splits(sources, options)
+    remedy = CORRECT_FOLDER if inputs.images else NAME_FOLDER
+    remarks = check_images(sources, splits, options, remedy)
+    check_inputs(target, _input_files(files))
+    parts = plan_parts(sources, splits)
+    return _Opened(sources=sources, files=files, splits=splits, parts=parts, remarks=remarks)
+
+
+def _take_over(
+    folder: Path, parts: Sequence[Part], options: ConversionOptions, say: Callable[[str], None]
+) -> frozenset[int]:
+    """Continue with the parts that an earlier conversion to the same folder has finished."""
+    finished = frozenset[int]()
+    if take_kept(folder):
+        finished = finished_parts(folder, parts, options)
+        if finished:
+            say(f"continuing: {len(finished)} of {len(parts)} parts were made before")
+        else:
+            say("starting anew: the parts that were made before have other options or inputs")
+        keep_parts(folder, [part for part in parts if part.number in finished])
+    make_records_folder(folder)
+    return finished
+
+
+def _missing_parts(parts: Sequence[Part], finished: frozenset[int]) -> OmrError:
+    missing = [str(part.number + 1) for part in parts if part.number not in finished]
+    return OmrError(
+        f"{len(missing)} of {len(parts)} parts are missing ({short_list(missing, MOST_PARTS)}), or "
+        "were made with other options or inputs; make them with --shard, or omit --merge to make "
+        "them here"
+    )
 
 
 def _writers(
@@ -139,63 +328,55 @@ def _writers(
     return [REFERRING_WRITERS[name](folder, names, files) for name in options.formats]
 
 
-def _inputs(files: Sequence[AnnotationSource]) -> Iterator[Path]:
+def _input_files(files: Sequence[AnnotationSource]) -> Iterator[Path]:
     """Yield the annotation files and images of a data set."""
     for file in files:
         yield file.path
         yield from (file.image_folder / image for image in file.images)
 
 
-def _jobs(
-    sources: Sequence[OpenedSource],
-    splits: SplitAssignment,
-    options: ConversionOptions,
-    manifest: ManifestBuilder,
+def _write_pages(
+    pages: Iterable[PreparedPage],
     folder: Path,
-    workers: int,
-) -> Iterator[Job]:
-    labels, clip = options.class_map.labels, options.preparation.cleaning.clip
-    folders: dict[str, tuple[Path | None, Path | None]] = {}
-    for source in sources:
-        names = source_names((file.split, file.image_folder) for file in source.files)
-        for file in source.files:
-            pages = file.pages(source.mapping, labels, manifest.counts, clip=clip, workers=workers)
-            for page in pages:
-                split = splits.of(file, page.image)
-                if split not in folders:
-                    folders[split] = _folders(folder, split, options)
-                image_out, label_out = folders[split]
-                yield Job(
-                    page=replace(page, image=source.output_name(page.image)),
-                    image=page.image,
-                    split=split,
-                    source=source.name or names.get((file.split, file.image_folder), ""),
-                    work=file.works.get(page.image, ""),
-                    image_folder=None if options.labels_only else file.image_folder.absolute(),
-                    image_out=image_out,
-                    image_mode=options.image_mode,
-                    label_out=label_out,
-                    return_symbols=set(options.formats) != {"yolo"},
-                    names=options.class_map.names,
-                    options=options.preparation,
-                )
+    opened: _Opened,
+    manifest: ManifestBuilder,
+    options: ConversionOptions,
+    losses: Losses,
+    sheets: SheetWriter | None,
+) -> None:
+    """Add pages to the files of all formats; the label files of YOLO have been written already."""
+    writers = _writers(folder, opened.sources, options)
+    for page in pages:
+        for output in page.outputs:
+            losses.add(output)
+            for writer in writers:
+                writer.add(page.split, output)
+        manifest.add(page)
+        if sheets:
+            sheets.add(page)
+    for writer in writers:
+        writer.close()
 
 
-def _folders(
-    folder: Path, split: str, options: ConversionOptions
-) -> tuple[Path | None, Path | None]:
-    """Create the output folders of a split's images and label files; None if not needed."""
-    root = folder.absolute()  # a worker may have a different working directory
-    has_images = not options.labels_only and options.image_mode != "reference"
-    image_out = root / IMAGE_FOLDER / split if has_images else None
-    label_out = root / LABELS / split if "yolo" in options.formats else None
-    for out in filter(None, (image_out, label_out)):
-        out.mkdir(parents=True)
-    return image_out, label_out
+def _write_manifest(
+    folder: Path,
+    opened: _Opened,
+    manifest: ManifestBuilder,
+    made: PartsMade,
+    options: ConversionOptions,
+    losses: Losses,
+) -> None:
+    """Check the counts of a conversion, and that its inputs are unchanged; write both down."""
+    check_counts(manifest, opened.sources, options.class_map.name)
+    add_warnings(manifest, opened.sources, opened.splits, options)
+    manifest.counts.warnings += losses.remarks()
+    entries = [_data_set(source, made.sha256) for source in opened.sources]
+    check_unchanged(opened.files)
+    manifest.write(folder, _conversion_entry(entries, options))
 
 
-def _data_set(source: OpenedSource) -> DataSetEntry:
-    """Describe a data set for the manifest; called after all its pages have been read."""
+def _data_set(source: OpenedSource, sha256: Mapping[AnnotationSource, str]) -> DataSetEntry:
+    """Describe a data set, whose annotation files have these hashes, for the manifest."""
     return DataSetEntry(
         name=source.name,
         format=source.format_name,
@@ -204,7 +385,7 @@ def _data_set(source: OpenedSource) -> DataSetEntry:
             SourceEntry(
                 name=file.path.name,
                 bytes=file.path.stat().st_size,
-                sha256=file.sha256(),
+                sha256=sha256[file],
                 split=file.split,
                 pages=len(file.images),
             )

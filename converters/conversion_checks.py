@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path, PurePosixPath
 
-from class_maps import InputError, shortened
+from class_maps import InputError, short_list, shortened
 from converters import tally
 from converters.conversion_options import ConversionOptions
 from converters.files.hashes import sha256, state
@@ -14,11 +14,13 @@ from converters.formats.image_folders import several_frames
 from converters.images import check_size
 from converters.manifest import ManifestBuilder
 from converters.names import MAX_NAME_BYTES, count_of, page_of, work_of
-from converters.opened_sources import OpenedSource, differing_class_maps
+from converters.opened_sources import MOST_NAMES, OpenedSource, differing_class_maps
 from converters.prepare.splits import described_twice, shared_works, split_advice
 from converters.prepare.tiles import tile_name
 from converters.split_assignment import SplitAssignment
 
+MIN_EXPECTED = 3.0
+"""Expected number of symbols from which a class without any is reported as unlabelled."""
 MOST_DOUBTS = 3
 """Maximum number of pages whose measured staff space is reported as doubtful."""
 
@@ -115,7 +117,7 @@ def check_counts(
         causes = "; ".join(_causes(manifest, sources))
         raise InputError(f"{problem}: {causes}", path=sources[0].path)
     for source in sources:
-        if source.name and not manifest.written_of_source[source.name]:
+        if source.name and not manifest.written_of_source[source.name].total():
             raise InputError(
                 f"{problem}; `omr classes check {class_map} {source.path}` counts its categories",
                 path=source.path,
@@ -153,7 +155,8 @@ def add_warnings(
     for source in sources:
         for file in source.files:
             warnings += file.warnings
-    warnings += [*differing_class_maps(sources), *_staff_spaces(manifest), *splits.warnings]
+    warnings += [*differing_class_maps(sources), *_missing_classes(manifest, sources)]
+    warnings += [*_staff_spaces(manifest), *splits.warnings]
     if manifest.reencoded:
         images = count_of(manifest.reencoded, "image")
         warnings.append(
@@ -174,6 +177,33 @@ def add_warnings(
             f"no page is held out: data.yaml trains and validates on the {split} pages; "
             + split_advice(split, [_work(image, file) for _, file, image in _pages(sources)])
         )
+
+
+def _missing_classes(manifest: ManifestBuilder, sources: Sequence[OpenedSource]) -> Iterator[str]:
+    """Warn about classes that a data set lacks, although the others have many symbols of them.
+
+    If these symbols occur on its pages, but were not annotated, training would learn that they are
+    background.
+    """
+    written = manifest.written_of_source
+    n_pages = {source.name: sum(len(file.images) for file in source.files) for source in sources}
+    for source in sources if len(sources) > 1 else ():
+        n_others = sum(n_pages.values()) - n_pages[source.name]
+        n_of_others = sum((written[s.name] for s in sources if s is not source), Counter[str]())
+        missing = [
+            name
+            for name in manifest.names
+            if not written[source.name][name]
+            and name not in source.mapping.unlabelled
+            and n_of_others[name] * n_pages[source.name] >= MIN_EXPECTED * n_others
+        ]
+        if missing:
+            yield (
+                f"{source.name}: no symbols of {short_list(missing, MOST_NAMES)}, which are "
+                "frequent in the other sources, so its pages are negative examples of them; if "
+                "they were not annotated, convert this source alone with a class map that lists "
+                "them as unlabelled, and merge the result"
+            )
 
 
 def _staff_spaces(manifest: ManifestBuilder) -> Iterator[str]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from class_maps import ClassMap, ConfigError
 from converters.formats import REFERRING_WRITERS, check_formats
 from converters.names import ImageMode
+from converters.prepare.candidates import CandidateLimits
 from converters.prepare.preparation import PreparationOptions
 from converters.prepare.splits import SplitBy
 
@@ -29,6 +30,8 @@ class ConversionOptions:
     """Whether to write labels only, without reading or writing images."""
     image_mode: ImageMode = "copy"
     """How images get into the output. Links and references need whole pages in their own size."""
+    candidates: CandidateLimits | None = None
+    """Numbers of candidates for contact sheets to find on each page; None without sheets."""
 
     def __post_init__(self) -> None:
         """Reject unknown formats, invalid fractions, and links to tiles or scaled pages."""

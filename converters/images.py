@@ -435,10 +435,15 @@ def write(image: Pixels, path: Path) -> None:
         OSError: The disk is full or the folder cannot be written. OpenCV's own writer would leave a
             truncated file without an error.
     """
+    path.write_bytes(png(image))
+
+
+def png(image: Pixels) -> bytes:
+    """Encode an image as PNG."""
     ok, data = cv2.imencode(".png", image)
     if not ok:
-        raise RuntimeError(f"OpenCV could not encode {path}")
-    path.write_bytes(data.tobytes())
+        raise RuntimeError(f"OpenCV could not encode an image of shape {image.shape}")
+    return data.tobytes()
 
 
 def _write_jpeg(image: Pixels, path: Path) -> None:

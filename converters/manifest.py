@@ -4,7 +4,7 @@
 """
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,6 +18,7 @@ from converters.files.atomic_folder import MANIFEST
 from converters.formats.yolo_dataset import YoloDataset
 from converters.json_text import decode, decode_unique
 from converters.names import ImageMode
+from converters.page_entries import PageEntries
 from converters.prepare.cleaning import CleaningOptions
 from converters.prepare.preparation import PageProperties, PreparedPage
 from converters.prepare.splits import SplitBy
@@ -131,13 +132,20 @@ class TiledPage(msgspec.Struct, frozen=True):
 
 @dataclass(kw_only=True)
 class ManifestBuilder:
-    """Counts of a conversion, added page by page; equal inputs and options give equal bytes."""
+    """Counts of a conversion, added page by page; equal inputs and options give equal bytes.
+
+    Its memory does not grow with the number of pages.
+    """
 
     names: Sequence[str]
     """Names of the classes."""
+    scratch: Path
+    """Folder of temporary files."""
     counts: Tally = field(default_factory=Tally)
-    written_of_source: Counter[str] = field(default_factory=Counter)
-    """Number of symbols written, by the source of their page."""
+    written_of_source: defaultdict[str, Counter[str]] = field(
+        default_factory=lambda: defaultdict(Counter)
+    )
+    """Number of symbols written, by the source of their page and their class."""
     pages: Counter[str] = field(default_factory=Counter)
     """Number of pages by split."""
     images: Counter[str] = field(default_factory=Counter)
@@ -150,12 +158,12 @@ class ManifestBuilder:
     """Reasons to doubt these staff spaces, at most one per page, each of which names its page."""
     reencoded: list[str] = field(default_factory=list)
     """Pages whose image had to be re-encoded instead of linked."""
-    tiles: dict[str, dict[str, TiledPage]] = field(default_factory=dict)
-    """Scaled or cut pages, by split and page."""
-    annotations: dict[str, dict[str, int]] = field(default_factory=dict)
-    """Number of annotations read, by split and page."""
-    properties: dict[str, dict[str, PageProperties]] = field(default_factory=dict)
-    """Known properties, by split and page."""
+
+    def __post_init__(self) -> None:
+        """Create the entries of pages, which are kept on disk."""
+        self._annotations = PageEntries(self.scratch, "annotations")
+        self._properties = PageEntries(self.scratch, "properties")
+        self._tiles = PageEntries(self.scratch, "tiles")
 
     def add(self, prepared: PreparedPage) -> None:
         """Add the counts and tiles of one page."""
@@ -167,26 +175,23 @@ class ManifestBuilder:
         self.reencoded += [str(prepared.page)] if prepared.is_reencoded else []
         self.doubts += [f"{prepared.page}: {doubt}" for doubt in prepared.doubts[:1]]
         self.counts.update(counts)
-        self.written_of_source[prepared.properties.source] += counts.written.total()
+        self.written_of_source[prepared.properties.source].update(counts.written)
+        page = prepared.page.as_posix()
         if prepared.n_annotations is not None:
-            by_page = self.annotations.setdefault(split, {})
-            by_page[prepared.page.as_posix()] = prepared.n_annotations
+            self._annotations.add(split, page, prepared.n_annotations)
         if prepared.properties != PageProperties():
-            by_name = self.properties.setdefault(split, {})
-            by_name[prepared.page.as_posix()] = prepared.properties
-        for image in prepared.outputs:
-            if placement := image.placement:
-                tiled = self.tiles.setdefault(split, {}).setdefault(
-                    placement.page.as_posix(),
-                    TiledPage(
-                        symbols=counts.written.total(),
-                        scale_x=placement.scale_x,
-                        scale_y=placement.scale_y,
-                        tiles={},
-                        sha256=prepared.sha256,
-                    ),
-                )
-                tiled.tiles[image.image.as_posix()] = (placement.x, placement.y)
+            self._properties.add(split, page, _known(prepared.properties))
+        placed = [(image.image, image.placement) for image in prepared.outputs if image.placement]
+        if placed:
+            _, first = placed[0]
+            tiled = TiledPage(
+                symbols=counts.written.total(),
+                scale_x=first.scale_x,
+                scale_y=first.scale_y,
+                tiles={image.as_posix(): (placement.x, placement.y) for image, placement in placed},
+                sha256=prepared.sha256,
+            )
+            self._tiles.add(split, first.page.as_posix(), msgspec.to_builtins(tiled))
 
     def summary(self) -> dict[str, Any]:
         """Return the counts: ``pages``, ``images``, ``symbols``, ``classes`` and others."""
@@ -227,19 +232,14 @@ class ManifestBuilder:
         entry = msgspec.to_builtins(conversion)
         if not conversion.data_sets:
             del entry["data_sets"]
-        data = {
-            **entry,
-            "versions": installed_versions(TOOLKIT, "numpy", *OPENCV, "polars"),
-            **self.summary(),
-            "annotations": self.annotations,
-            "properties": {
-                split: {page: _known(properties) for page, properties in by_page.items()}
-                for split, by_page in self.properties.items()
-            },
-            "tiles": msgspec.to_builtins(self.tiles),
-        }
-        text = json.dumps(data, indent=1, ensure_ascii=False)
-        (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+        versions = installed_versions(TOOLKIT, "numpy", *OPENCV, "polars")
+        data = {**entry, "versions": versions, **self.summary()}
+        head = json.dumps(data, indent=1, ensure_ascii=False).removesuffix("\n}")
+        with (folder / MANIFEST).open("w", encoding="utf-8") as out:
+            out.write(head)
+            for entries in (self._annotations, self._properties, self._tiles):
+                out.writelines(entries.lines())
+            out.write("\n}\n")
 
     def _class_counts(self, name: str) -> dict[str, Any]:
         counts = self.counts

@@ -34,6 +34,9 @@ _DRIVE = re.compile(r"[A-Za-z]:$")
 """First part of an absolute path of Windows."""
 LABELS = "labels"
 """Name of the folder of label files."""
+SHEETS = "sheets.html"
+"""Name of the file of contact sheets, which contains its pictures, so that none of them can be
+taken for a page."""
 
 _WORK = re.compile(r"lg-(?P<work>\d+)-aug-.+--page-\d+$")
 """Names of pages of DeepScoresV2 and of engraved pages: ``lg-<work>-aug-<font>--page-<n>``."""
@@ -54,6 +57,8 @@ def checked_images(
     path: Path,
     field: str,
     images: Path | None = None,
+    *,
+    are_paths: bool = False,
 ) -> dict[K, tuple[PurePosixPath, int, int]]:
     """Check the list of images of an annotation file.
 
@@ -63,6 +68,7 @@ def checked_images(
         field: Name of the field that contains the image name, for error messages.
         images: Folder in which to find names that point outside the image folder, such as those of
             files on another machine; None to reject them.
+        are_paths: Whether names are paths of existing files, see :func:`checked_name`.
 
     Returns:
         Path inside the image folder, width and height of each image by id, in the same order.
@@ -77,7 +83,7 @@ def checked_images(
         if image_id in checked:
             where = f"images[{i}].id"
             raise InputError(f"duplicate id: {shortened(str(image_id))}", path=path, where=where)
-        image = checked_name(name, path, f"images[{i}].{field}", images)
+        image = checked_name(name, path, f"images[{i}].{field}", images, is_path=are_paths)
         checked[image_id] = image, width, height
     names = Counter(image for image, _, _ in checked.values())
     if repeated := sorted(str(name) for name, n in names.items() if n > 1):
@@ -108,7 +114,9 @@ def check_image_size(width: int, height: int, path: Path, where: str = "") -> No
         )
 
 
-def checked_name(name: str, path: Path, where: str, images: Path | None = None) -> PurePosixPath:
+def checked_name(
+    name: str, path: Path, where: str, images: Path | None = None, *, is_path: bool = False
+) -> PurePosixPath:
     """Check the name of an image.
 
     Args:
@@ -117,6 +125,8 @@ def checked_name(name: str, path: Path, where: str, images: Path | None = None) 
         where: Location of the name in that file.
         images: Folder in which to find a name that points outside the image folder; None to reject
             it.
+        is_path: Whether the name is the path of an existing file, which may contain a folder called
+            ``images``.
 
     Returns:
         Path inside the image folder.
@@ -146,6 +156,8 @@ def checked_name(name: str, path: Path, where: str, images: Path | None = None) 
             path=path,
             where=where,
         )
+    if is_path:
+        return image
     if image.parts[0] == IMAGE_FOLDER and len(image.parts) > 1:
         # In some files, names are relative to the folder above.
         image = image.relative_to(IMAGE_FOLDER)

@@ -27,14 +27,15 @@ class OpenedSource:
     """Folder of its images in the output; empty if it is the only data set."""
     format_name: str
     mapping: CategoryMapping
-    """Class of each category; ``unlabelled`` includes classes that its manifest records."""
+    """Class of each category; ``unlabelled`` includes classes that its manifest records, and those
+    that its release does not distinguish."""
     files: Sequence[AnnotationSource]
     class_map: ClassMapEntry
     """Class map that it was converted with; empty if omr did not convert it."""
 
     def output_name(self, image: PurePosixPath) -> PurePosixPath:
-        """Return the name in the output of one of its images."""
-        return PurePosixPath(self.name, image)
+        """Return the name in the output of one of its images, without folders called ``images``."""
+        return PurePosixPath(self.name, *(part for part in image.parts if part != IMAGE_FOLDER))
 
 
 def open_all(
@@ -82,7 +83,9 @@ def open_all(
                 path=path,
                 name=name,
                 format_name=format_name,
-                mapping=_with_unlabelled(mapping, recorded.unlabelled),
+                mapping=_with_unlabelled(
+                    mapping, (*recorded.unlabelled, *_undivided(mapping, files))
+                ),
                 files=files,
                 class_map=recorded,
             )
@@ -170,7 +173,15 @@ def _recorded_class_map(source: Path, file: Path) -> ClassMapEntry:
     return ClassMapEntry()
 
 
-def _with_unlabelled(mapping: CategoryMapping, recorded: Sequence[str]) -> CategoryMapping:
-    """Add the classes whose categories the data set does not label according to its manifest."""
-    classes = [mapping.class_of[name] for name in recorded if name in mapping.class_of]
+def _undivided(mapping: CategoryMapping, files: Sequence[AnnotationSource]) -> list[str]:
+    """Return the categories that an early release labels as one category without a class."""
+    splits = catalogue(mapping.name).splits
+    unmapped = splits.keys() - mapping.class_of.keys()
+    in_files = {name for file in files if unmapped for name in file.categories(mapping)}
+    return [later for name in sorted(unmapped & in_files) for later in splits[name]]
+
+
+def _with_unlabelled(mapping: CategoryMapping, categories: Sequence[str]) -> CategoryMapping:
+    """Add the classes of categories that the data set does not label."""
+    classes = [mapping.class_of[name] for name in categories if name in mapping.class_of]
     return replace(mapping, unlabelled=tuple(dict.fromkeys((*mapping.unlabelled, *classes))))

@@ -33,7 +33,7 @@ def overlapping_pairs(
         boxes_xyxy: Boxes, shape ``(N, 4)``.
         min_overlap: Minimum fraction, at most 1; 0 for all pairs that share an area.
         of: Whether ``min_overlap`` is a fraction of the union (IoU) or of the smaller box.
-        labels: Class of each box, shape ``(N,)``, to list only pairs of one class.
+        labels: Class or image of each box, shape ``(N,)``, to list only pairs of one of them.
 
     Returns:
         Sorted pairs of row indices, the lower one first, shape ``(n_pairs, 2)``.
@@ -61,7 +61,10 @@ def overlapping_pairs(
 
 
 def same_box_classes(
-    boxes_xyxy: Boxes, labels: NDArray[np.int64], names: Sequence[str]
+    boxes_xyxy: Boxes,
+    labels: NDArray[np.int64],
+    names: Sequence[str],
+    images: NDArray[np.int64] | None = None,
 ) -> Iterator[tuple[str, str]]:
     """Yield the class names of each pair of symbols with the same box and different classes.
 
@@ -69,8 +72,9 @@ def same_box_classes(
         boxes_xyxy: Boxes, shape ``(N, 4)``.
         labels: Label of each box, shape ``(N,)``.
         names: Class names; the index is the label.
+        images: Image of each box, shape ``(N,)``; None if they are all of one image.
     """
-    for i, j in overlapping_pairs(boxes_xyxy, SAME_BOX_IOU).tolist():
+    for i, j in overlapping_pairs(boxes_xyxy, SAME_BOX_IOU, labels=images).tolist():
         a, b = sorted((names[labels[i]], names[labels[j]]))
         if a != b:
             yield a, b

@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 from converters.conversion_options import ConversionOptions
 from converters.files.hashes import short_hashes
 from converters.formats import AnnotationSource
-from converters.names import count_of, page_of
+from converters.names import count_of, page_of, work_of
 from converters.opened_sources import OpenedSource
 from converters.page_groups import DisjointGroups, work_key
 from converters.prepare.splits import group_of, held_out, held_out_groups, strictest, unknown_work
@@ -91,6 +91,16 @@ class _PageOfSource:
     def name(self) -> str:
         """Name in the output."""
         return self.source.output_name(self.image).as_posix()
+
+    @property
+    def name_to_draw(self) -> str:
+        """Name by which pages are drawn at random, the same as if its data set was converted alone.
+
+        The validation pages of a data set then stay the same when others are added.
+        """
+        if self.work is None:
+            return page_of(self.image)
+        return self.file.works.get(self.image) or work_of(self.image) or self.work
 
 
 def _assign_groups(
@@ -169,7 +179,10 @@ def _splits_of_groups(pages: Sequence[_PageOfSource], options: ConversionOptions
         if split_of[page.group] == "train" and page.source.name not in with_val
     )
     if sizes:
-        chosen = held_out_groups(sizes, options.val, options.split_by, options.seed)
+        names: dict[str, str] = {}
+        for page in pages:
+            names.setdefault(page.group, page.name_to_draw)
+        chosen = held_out_groups(sizes, options.val, options.split_by, options.seed, names)
         split_of |= dict.fromkeys(chosen, "val")
     return split_of
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from class_maps import InputError
 from converters.tiff_files import without_alpha
 from converters.wide_samples import eight_bits, full_scale_of, is_inverted
 
@@ -15,6 +16,8 @@ _ORIENTATION = 0x0112
 """EXIF and TIFF tag of the rotation and mirroring to apply before an image is shown."""
 _PNG_DEPTH = 24
 """Position of the byte with the bits per sample in a PNG."""
+_MIN_CONTRAST = 8
+"""Smallest difference of 8-bit samples on a page that is not blank."""
 
 
 def upright_on_white(
@@ -27,7 +30,11 @@ def upright_on_white(
         header: The opened image, at the page that was decoded.
         data: Bytes of the file, which matter only for a PNG.
         path: The file, for error messages.
+
+    Raises:
+        InputError: The ink is invisible on white, or the samples cannot be converted to 8 bits.
     """
+    samples = decoded
     if header.format == "TIFF":
         decoded = without_alpha(decoded, header)
     if decoded.dtype == np.uint16:
@@ -43,6 +50,7 @@ def upright_on_white(
         # Programs that write BMP files leave an unused fourth byte at 0; viewers ignore it then.
         has_unused_alpha = header.format == "BMP" and not decoded[..., 3:].any()
         image = image[..., :3] if has_unused_alpha else _on_white(image)
+    _check_visible(image, samples, path)
     return np.ascontiguousarray(_rotated(image, orientation(header)))
 
 
@@ -98,3 +106,22 @@ def _on_white(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if alpha.min() == 255:
         return image[..., :3]
     return ((image[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+
+
+def _check_visible(image: NDArray[np.uint8], samples: NDArray[Any], path: Path) -> None:
+    """Check that a page that is blank on white is blank in its samples as well.
+
+    Args:
+        image: Pixels on a white background.
+        samples: Samples as they were decoded, shape ``(H, W)`` or ``(H, W, C)``.
+        path: The file, for the error message.
+    """
+    if image.min() <= 255 - _MIN_CONTRAST:
+        return
+    contrast = np.ptp(samples.reshape(*samples.shape[:2], -1), axis=(0, 1)).max()
+    if contrast >= _MIN_CONTRAST * (np.iinfo(samples.dtype).max // 255):
+        raise InputError(
+            "is blank on a white background, because its ink is white or transparent; save it "
+            "with black ink and without transparency",
+            path=path,
+        )

@@ -1,12 +1,34 @@
 """Summary of a conversion on the terminal."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from converters.tally import NOT_IN_CLASS_MAP, most_frequent_first, with_counts
-from omr.console import note, say_names, table
+from eval.html.number_format import counted
+from omr.console import note, paragraph, say, say_names, table
+
+if TYPE_CHECKING:
+    from converters.conversion import MadeShard
+
+
+def print_shard(shard: str, made: "MadeShard", out: Path, *, to: Console) -> None:
+    """Print what a job has converted.
+
+    Args:
+        shard: Value of ``--shard``.
+        made: What was converted.
+        out: Folder that all jobs will be merged to.
+        to: Console of the result.
+    """
+    before = f" ({made.n_before} of them before)" if made.n_before else ""
+    parts = counted(made.n_parts, "part", "parts")
+    say(f"shard {shard} of {out}: {parts} of {made.n_in_all} converted{before}", to=to)
+    paragraph(
+        "When all jobs are done, merge them: the same command with --merge instead of --shard.",
+        to=to,
+    )
 
 
 def print_summary(summary: dict[str, Any], out: Path, *, to: Console) -> None:

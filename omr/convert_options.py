@@ -1,14 +1,20 @@
 """Arguments and options of ``omr convert``."""
 
+import re
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, TypedDict
 
 import typer
 
+from class_maps import ConfigError
 from class_maps.catalogues import SOURCES
 from converters.names import ImageMode
 from converters.prepare.splits import SplitBy
 from omr.options import CLASS_MAP, FORMATS
+
+if TYPE_CHECKING:
+    from converters.prepare.preparation import PreparedPage
+    from converters.tracking import Track
 
 SourceData: TypeAlias = Annotated[
     list[Path],
@@ -121,6 +127,72 @@ LabelsOnly: TypeAlias = Annotated[
     bool,
     typer.Option("--labels-only", help="Convert labels only; images are neither read nor written."),
 ]
+Sheets: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--sheets/--no-sheets",
+        help="Show symbols of every class in OUT/sheets.html; takes little time.",
+    ),
+]
 Force: TypeAlias = Annotated[
     bool, typer.Option("--force", help="Replace OUT if omr wrote all files in it.")
 ]
+Backend: TypeAlias = Annotated[
+    Literal["loky", "dask"],
+    typer.Option(
+        help="Where to work: processes on this machine, or the workers of a Dask cluster."
+    ),
+]
+Scheduler: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        help="Address of the Dask scheduler, such as tcp://10.0.0.1:8786.", show_default=False
+    ),
+]
+Shard: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help="Convert only part I of N (from 1), as one of N jobs; merge with --merge.",
+        metavar="I/N",
+    ),
+]
+Merge: TypeAlias = Annotated[
+    bool, typer.Option("--merge", help="Merge what all jobs with --shard have converted.")
+]
+
+
+class Work(TypedDict):
+    """How a conversion or a shard of it is done."""
+
+    source_format: str | None
+    images: Path | None
+    workers: int
+    track: "Track[PreparedPage]"
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """Parse the value of ``--shard``: number of the shard, from 1, and number of shards.
+
+    Raises:
+        ConfigError: It is not of this form.
+    """
+    match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text)
+    shard = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 1 <= shard[0] <= shard[1]:
+        raise ConfigError(
+            "expected I/N, such as 3/26 for the third of 26 jobs", option="--shard", value=text
+        )
+    return shard
+
+
+def check_execution(backend: str, scheduler: str, shard: str | None, *, merge: bool) -> None:
+    """Check options that exclude or need each other.
+
+    Raises:
+        ConfigError: They do not fit together.
+    """
+    if (backend == "dask") != bool(scheduler):
+        raise ConfigError("--backend dask and --scheduler ADDRESS need each other")
+    if shard and (merge or scheduler):
+        other = "--merge" if merge else "--backend dask"
+        raise ConfigError(f"--shard and {other} exclude each other")

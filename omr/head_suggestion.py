@@ -14,7 +14,8 @@ from converters.files.atomic_files import output_files
 from converters.files.overwriting import check_files
 from converters.formats.data_yaml import DATA_YAML
 from converters.formats.yolo_dataset import open_dataset
-from omr.tracking import TrackPages, untracked
+from converters.page import Page
+from converters.tracking import Track, untracked
 from training.grouping.conflicts import Conflicts, read_confusion, read_pairs
 from training.grouping.statistics import symbols_of
 from training.grouping.suggestion import (
@@ -78,7 +79,7 @@ def suggest_heads(
     conflict_files: ConflictFiles | None = None,
     out: Path | None = None,
     force: bool = False,
-    track: TrackPages = untracked,
+    track: Track[Page] = untracked,
 ) -> Suggestion:
     """Divide the classes of a data set into heads by the labels of its training images.
 
@@ -108,7 +109,7 @@ def suggest_heads(
 
 
 def _suggest(
-    data: Path, options: GroupingOptions, imgsz: int, files: ConflictFiles, track: TrackPages
+    data: Path, options: GroupingOptions, imgsz: int, files: ConflictFiles, track: Track[Page]
 ) -> Suggestion:
     dataset = open_dataset(data)
     conflicts = files.read(dataset.names)

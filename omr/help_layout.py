@@ -14,10 +14,11 @@ PANELS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "convert": {
         "Source": ("classes", "source_format", "image_folder", "annotation_set"),
-        "Output": ("formats", "images", "labels_only"),
+        "Output": ("formats", "images", "labels_only", "sheets"),
         "Scale and tiles": ("tile", "overlap", "min_visible", "blank_tiles", "scale"),
         "Invalid and duplicate symbols": ("dedup_iou", "min_side", "clip"),
         "Held-out pages": ("val", "split_by", "seed"),
+        "Several machines": ("backend", "scheduler", "shard", "merge"),
     },
     "split": {
         "Splits": ("by", "val", "test", "seed"),
@@ -32,6 +33,9 @@ PANELS: dict[str, dict[str, tuple[str, ...]]] = {
         "Pages": ("staff_space", "scale", "dpi", "max_pixels"),
         "Network": ("weights", "conf", "batch", "device", "trust"),
         "Output": ("formats", "overlay", "force", "as_json"),
+    },
+    "lint": {
+        "Predictions": ("weights", "worklist", "device", "trust", "force"),
     },
     "eval": {
         "Data": ("unit", "split"),

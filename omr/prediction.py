@@ -2,12 +2,12 @@
 
 import json
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 from class_maps import ConfigError, OmrError, short_list
 from converters import images
@@ -17,6 +17,7 @@ from converters.formats import check_formats
 from converters.images import Pixels
 from converters.page import Page
 from converters.prepare.scaling import MAX_STAFF_SPACE_PX, parse_scale
+from converters.tracking import Track, untracked
 from converters.versions import TOOLKIT, installed_versions
 from eval.html.number_format import counted
 from omr.prediction_files import SPLIT, Overlay, PredictionWriter
@@ -26,9 +27,6 @@ from reading.page_images import PageList, list_pages
 from reading.page_reader import ReadingOptions, prepare, read_page
 from reading.page_stream import PageReading, read_pages
 from settings.published import DEFAULT_WEIGHTS, weights_path
-
-TrackReadings: TypeAlias = Callable[[Iterable[PageReading], int], Iterable[PageReading]]
-"""Yields pages unchanged while showing progress; the second argument is the number of pages."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,10 +90,6 @@ class PredictionResult:
         }
 
 
-def _untracked(readings: Iterable[PageReading], _n_pages: int) -> Iterable[PageReading]:
-    return readings
-
-
 def predict_pages(
     sources: Sequence[Path],
     out: Path,
@@ -106,7 +100,7 @@ def predict_pages(
     device: str = "",
     trust: bool = False,
     force: bool = False,
-    track: TrackReadings = _untracked,
+    track: Track[PageReading] = untracked,
 ) -> PredictionResult:
     """Find the symbols of pages and write them; ``out`` appears only after all pages were read.
 

@@ -56,6 +56,8 @@ def print_summary(result: "ScoringResult", *, to: Console) -> None:
             f"{counted(len(classes), 'class', 'classes')} that the data set does not have",
             to=to,
         )
+    if remark := result.unlabelled_remark:
+        paragraph(remark, to=to)
     reached = f"{result.unit}s that reached the limit of {result.max_det} detections"
     say(f"{reached}: {result.images_at_max_det}", to=to)
     if report.n_zero_area_truths:

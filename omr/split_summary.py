@@ -54,7 +54,8 @@ def print_result(result: "SplitResult", out: Path, options: "SplitOptions", *, t
         say_names(f"classes missing in {split}", [c for c in totals if not symbols[c]], to=to)
     _note_deviations(result, options)
     if result.left_out:
-        note(f"not in {out}: {', '.join(result.left_out)}; to write other formats, convert {out}")
+        names = ", ".join(result.left_out)
+        note(f"not in {out}: {names}; omr convert writes other formats and contact sheets")
 
 
 def _note_deviations(result: "SplitResult", options: "SplitOptions") -> None:

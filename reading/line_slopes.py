@@ -7,7 +7,7 @@ column, varies most; they are improved one after the other in ever finer steps.
 Shapes: H and W the height and width of a page in pixels, M ink pixels, K slopes, L upright lines.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -50,14 +50,14 @@ STIFFNESS = 5e-5
 
 
 def measure_slopes(ink: NDArray[np.bool_], staff_space: float) -> Slopes | None:
-    """Measure the slopes of the lines of a page.
+    """Measure the slopes of the lines of a page, up to about 9 degrees.
 
     Args:
         ink: Pixels of the page that are ink, shape ``(H, W)``.
         staff_space: Distance between adjacent staff lines in pixels.
 
     Returns:
-        The slopes; None if the page is upright, or no slopes stand out.
+        The slopes, which may be too steep to be removed; None if the page is upright.
     """
     height, width = ink.shape
     across, across_change, bend = _slopes_across(ink).tolist()
@@ -65,9 +65,21 @@ def measure_slopes(ink: NDArray[np.bool_], staff_space: float) -> Slopes | None:
     slopes = Slopes(
         across=across, across_change=across_change, bend=bend, down=down, down_change=down_change
     )
-    if slopes.distortion(width, height) > MAX_SLOPE:
-        return None
     return slopes if slopes.displacement_px(width, height) >= MIN_PX else None
+
+
+def is_too_steep(slopes: Slopes, width: int, height: int) -> bool:
+    """Return whether the slopes of a page of a given size in pixels cannot be removed."""
+    return slopes.distortion(width, height) > MAX_SLOPE
+
+
+def turned_too_far(slopes: Slopes) -> Iterator[str]:
+    """Report that a page is turned so far that it is not made upright."""
+    if abs(slopes.across) > MAX_SLOPE:
+        yield (
+            "turned by more than 5 degrees, up to which pages are straightened, so symbols are "
+            "missed; turn it upright"
+        )
 
 
 def _slopes_across(ink: NDArray[np.bool_]) -> NDArray[np.float64]:

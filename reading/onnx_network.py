@@ -94,13 +94,6 @@ class OnnxNetwork:
         self._input = self._session.get_inputs()[0]
         self.names = _names(metadata, file)
         self.imgsz = _imgsz(self._input.shape, file)
-        self.record = metadata.get(RECORD_KEY, "")
-        """Training record as JSON; empty if the file contains none."""
-        record = _record(self.record, file)
-        if len(record.class_confs) not in (0, len(self.names)):
-            raise InputError("damaged training record: one threshold per class", path=file)
-        self.preparations = record.preparations
-        self.conf, self.class_confs = record.conf, record.class_confs
         n_rows = self._session.get_outputs()[0].shape[1]
         if n_rows != 4 + len(self.names):
             raise InputError(
@@ -108,6 +101,13 @@ class OnnxNetwork:
                 "export it with omr export",
                 path=file,
             )
+        self.record = metadata.get(RECORD_KEY, "")
+        """Training record as JSON; empty if the file contains none."""
+        record = _record(self.record, file)
+        if len(record.class_confs) not in (0, len(self.names)):
+            raise InputError("damaged training record: one threshold per class", path=file)
+        self.preparations = record.preparations
+        self.conf, self.class_confs = record.conf, record.class_confs
 
     def find(self, tiles: Pixels, *, score_thresh: float) -> Sequence[TileSymbols]:
         """Find the symbols of tiles, see :meth:`reading.network.Network.find`."""

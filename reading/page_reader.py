@@ -19,7 +19,7 @@ from converters.prepare.scaling import MAX_SIDE_PX
 from converters.prepare.staff_lines import ON_SIDE, doubts, lies_on_side, measure_staff_space
 from converters.prepare.tiles import TileOptions
 from reading.dewarping import Dewarping
-from reading.line_slopes import measure_slopes
+from reading.line_slopes import is_too_steep, measure_slopes, turned_too_far
 from reading.merging import merge_by_score
 from reading.network import Network, TrainingInput
 from reading.pieces import Pieces
@@ -112,7 +112,7 @@ def prepare(
     """
     height, width = image.shape[:2]
     staff_space, factor, remarks = _factor(image, imgsz, options)
-    if lies_on_side(image):
+    if on_side := lies_on_side(image):
         remarks = (f"{ON_SIDE}, and symbols on their side are not found; turn it upright",)
     scaled_width, scaled_height = (max(1, round(side * factor)) for side in (width, height))
     if max(scaled_width, scaled_height) > MAX_SIDE_PX:
@@ -126,7 +126,10 @@ def prepare(
     ink, dewarping = ink_of(scaled), None
     if staff_space is not None and options.is_scaled:
         scaled_space = staff_space * factor
-        if slopes := measure_slopes(ink, scaled_space):
+        slopes = measure_slopes(ink, scaled_space)
+        if slopes and is_too_steep(slopes, scaled_width, scaled_height):
+            remarks += () if on_side else tuple(turned_too_far(slopes))
+        elif slopes:
             dewarping = Dewarping.of(scaled_width, scaled_height, slopes)
             scaled = dewarping.dewarp(scaled)
             ink = ink_of(scaled)

@@ -1,4 +1,4 @@
-"""Tables of symbol sizes and shapes that ``omr lint`` ships, learnt from engraved pages.
+"""Tables of symbol sizes, shapes and ink that ``omr lint`` ships, learnt from engraved pages.
 
     omr engrave engraved --pages 48
     omr convert engraved deepscores --classes deepscores
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from converters.files.atomic_files import output_files
 from converters.formats.yolo_dataset import open_dataset
-from eval.lint import symbol_shapes, symbol_sizes
+from eval.lint import ink_shares, symbol_shapes, symbol_sizes
 from eval.lint.pages import lint_pages
 
 QUANTILES = (0.001, 0.5, 0.999)
@@ -40,15 +40,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
     options = parser.parse_args(arguments)
     symbols: dict[str, NDArray[np.float64]] = {}
+    ink: dict[str, float] = {}
     for folder in options.data:
         symbols |= _features(folder)
+        ink |= _ink_shares(folder)
     sizes = {name: _size(2.0 ** described[:, -2:]) for name, described in symbols.items()}
     shapes = {
         name: _shape(described) for name, described in symbols.items() if _is_glyph(described)
     }
-    files = [options.out / module.FILE.name for module in (symbol_sizes, symbol_shapes)]
+    modules = (symbol_sizes, symbol_shapes, ink_shares)
+    files = [options.out / module.FILE.name for module in modules]
     with output_files(*files, force=True) as parts:
-        for part, table in zip(parts, (sizes, shapes), strict=True):
+        tables: tuple[Mapping[str, Any], ...] = (sizes, shapes, ink)
+        for part, table in zip(parts, tables, strict=True):
             _write(table, part)
 
 
@@ -63,6 +67,17 @@ def _features(folder: Path) -> dict[str, NDArray[np.float64]]:
             for label in np.unique(page.page.labels).tolist():
                 symbols[dataset.names[label]].append(described[page.page.labels == label])
     return {name: np.concatenate(parts) for name, parts in symbols.items()}
+
+
+def _ink_shares(folder: Path) -> dict[str, float]:
+    """Return the share of the ink in staves that the boxes of each class contain."""
+    dataset = open_dataset(folder)
+    n_classes = len(dataset.names)
+    counts = np.zeros(n_classes + 1, np.int64)
+    for page in lint_pages(dataset):
+        counts += ink_shares.ink_of_classes(page, n_classes)
+    shares = (counts / max(1, counts.sum())).round(4).tolist()
+    return {name: share for name, share in zip(dataset.names, shares, strict=False) if share}
 
 
 def _size(sides: NDArray[np.float64]) -> dict[str, Any]:
@@ -94,7 +109,7 @@ def _shape(described: NDArray[np.float64]) -> dict[str, Any]:
     return {"shapes": sorted(shapes.tolist()), "near": near, "far": far}
 
 
-def _write(table: Mapping[str, Mapping[str, Any]], file: Path) -> None:
+def _write(table: Mapping[str, Any], file: Path) -> None:
     """Write a table with one line per class."""
     lines = [f"{json.dumps(name)}: {json.dumps(table[name])}" for name in sorted(table)]
     file.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")

@@ -16,6 +16,7 @@ from ultralytics.utils import LOGGER
 from class_maps import InputError, short_list
 from converters.manifest import read_manifest
 from eval.html.number_format import counted
+from eval.lint.checks.similar_boxes import with_pairs
 from eval.lint.findings import Finding
 from eval.lint.pages import LintPage, RecordedPages
 from eval.lint.rules import lint, training_settings
@@ -40,7 +41,8 @@ def check_labels(inputs: TrainingInputs, separate: Mapping[str, str]) -> None:
     failed: list[tuple[Path, int]] = []
     folders = inputs.data.options.folders
     for folder, source, labels in zip(folders, inputs.data.sources, inputs.labels, strict=True):
-        report = lint(_pages(source, labels), source.dataset.names, training_settings())
+        pages = with_pairs(_pages(source, labels))
+        report = lint(pages, source.dataset.names, training_settings())
         findings = [f for f in report.findings if not _is_separated(f, separate)]
         for rule, group in groupby(findings, key=lambda finding: finding.rule):
             LOGGER.error(f"{folder}: {rule}: {_described([*group])}")

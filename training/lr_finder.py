@@ -14,11 +14,11 @@ import json
 import math
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from class_maps import ConfigError
 from converters.files.atomic_files import output_files
 from converters.files.output_lock import locked_folder
 from converters.files.overwriting import check_files
+from converters.tracking import Track, untracked
 from training.config import TrainConfig
 from training.data.worker_errors import without_worker_traceback
 from training.engine.omr_trainer import OmrTrainer
@@ -43,9 +44,6 @@ DIVERGED = 4.0
 """Multiple of the lowest mean loss at which a test ends."""
 RESULT_FILE, PLOT_FILE = "lr.json", "lr.html"
 """Files in the output folder; the plot is drawn by the command."""
-
-TrackRates: TypeAlias = Callable[[Iterable[float], int], Iterable[float]]
-"""Yields rates unchanged while showing progress; the second argument is the number of rates."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,13 +95,8 @@ class RangeTest:
         }
 
 
-def untracked(rates: Iterable[float], _n_rates: int) -> Iterable[float]:
-    """Return the rates without showing progress."""
-    return rates
-
-
 def find_rate(
-    config: TrainConfig, *, force: bool = False, track: TrackRates = untracked
+    config: TrainConfig, *, force: bool = False, track: Track[float] = untracked
 ) -> RangeTest:
     """Test learning rates, and write ``lr.json`` into ``config.out``.
 
@@ -130,7 +123,7 @@ def find_rate(
     return result
 
 
-def _tested(config: TrainConfig, track: TrackRates) -> RangeTest:
+def _tested(config: TrainConfig, track: Track[float]) -> RangeTest:
     """Run the learning-rate range test of a training configuration."""
     # The files that a trainer writes at its start would look like an interrupted run.
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
@@ -152,7 +145,7 @@ def rising_rates() -> list[float]:
 
 
 def range_test(
-    step: Callable[[float], float], rates: Sequence[float], track: TrackRates = untracked
+    step: Callable[[float], float], rates: Sequence[float], track: Track[float] = untracked
 ) -> RangeTest:
     """Train step by step until the loss diverges.
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any, Protocol, cast
+from typing import IO, Any, cast
 
 import msgspec
 
@@ -23,6 +23,7 @@ from converters.files.atomic_folder import MANIFEST, atomic_folder
 from converters.files.overwriting import check_inputs
 from converters.files.process_pool import in_order, warm_up
 from converters.prepare.splits import shuffled
+from converters.tracking import Track, untracked
 from converters.versions import TOOLKIT, installed_versions
 
 IMAGES, SEGMENTATION = "images", "segmentation"
@@ -102,13 +103,6 @@ def _check_fonts(option: str, names: Iterable[str]) -> None:
         raise ConfigError(reason, option=option)
 
 
-class PageTracker(Protocol):
-    """Progress display for pages."""
-
-    def __call__(self, pages: "Iterable[WrittenPage]", total: int) -> "Iterable[WrittenPage]":
-        """Yield the ``total`` pages unchanged."""
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EngravingJob:
     """One page to engrave."""
@@ -146,17 +140,13 @@ class WrittenPage:
     """Effects of the degradation."""
 
 
-def _untracked(pages: Iterable[WrittenPage], total: int) -> Iterable[WrittenPage]:
-    return pages
-
-
 def engrave(
     target: Path,
     options: EngravingOptions,
     *,
     workers: int = 1,
     force: bool = False,
-    track: PageTracker = _untracked,
+    track: Track[WrittenPage] = untracked,
 ) -> dict[str, Any]:
     """Engrave a data set; ``target`` is created completely or not at all.
 

@@ -25,25 +25,33 @@ OCCUPIED = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}
 """Errors of renaming a folder if a file or a non-empty folder has the new name."""
 SPARE_FILES = 6
 """Files that are open while a folder is filled, so that it can be removed if too many are."""
+_PARTIAL = re.compile(r"\.partial-[0-9a-f]{8}$")
+"""End of the name of a temporary folder."""
 CREATED, CHANGED = "was created while omr was working", "changed while omr was working"
 
 
 @contextlib.contextmanager
 def atomic_folder(
-    target: Path, *, force: bool = False, inputs: Iterable[Path] = ()
+    target: Path,
+    *,
+    force: bool = False,
+    inputs: Iterable[Path] = (),
+    is_worth_keeping: Callable[[Path], bool] = lambda _: False,
 ) -> Iterator[Path]:
     """Yield an empty folder to fill, which is renamed to ``target`` if the block succeeds.
 
     The temporary folder ``.NAME.partial-HEX`` is in the same folder as ``target``, whose links are
-    followed. A process that is killed leaves the temporary folder behind; the next process with the
-    same target removes it. Only content that ``target`` had when the block began is replaced: if
-    ``target`` contains anything else when the block ends, it is kept and the new folder gets
-    another name.
+    followed. If the block fails, it is removed, or renamed to ``.NAME.parts`` if it is worth
+    keeping; :func:`take_kept` continues with it. A process that is killed leaves the temporary
+    folder behind; the next process with the same target does the same with it. Only content that
+    ``target`` had when the block began is replaced: if ``target`` contains anything else when the
+    block ends, it is kept and the new folder gets another name.
 
     Args:
         target: Folder to create; locked during the block.
         force: Whether to replace ``target`` if omr created it.
         inputs: Files and folders that must not be inside ``target``.
+        is_worth_keeping: Checks whether the work in a temporary folder should be kept.
 
     Raises:
         ConfigError: ``target`` must not be replaced, or another omr process is writing it.
@@ -55,10 +63,10 @@ def atomic_folder(
     _check_target(target, real, force=force, inputs=inputs)
     with locked_path(target, real, option="OUT"):
         try:
-            _clean_up_killed(real)
+            _clean_up_killed(real, is_worth_keeping)
             _check_target(target, real, force=force, inputs=inputs)
             before = contents(real)
-            with _partial(real) as partial:
+            with _partial(real, is_worth_keeping) as partial:
                 yield partial
                 _write_list(partial)
                 _swap(partial, real, before, target)
@@ -124,13 +132,63 @@ def is_listed(folder: Path) -> Callable[[str], bool]:
 
 
 @contextlib.contextmanager
-def _partial(real: Path) -> Iterator[Path]:
-    """Create a temporary folder, and remove it unless it was renamed."""
+def parts_folder(target: Path, *, inputs: Iterable[Path] = ()) -> Iterator[Path]:
+    """Yield the path ``.NAME.parts`` of a folder that several processes fill together.
+
+    Args:
+        target: Folder that will be made of the parts; no process creates it during the block.
+        inputs: Files and folders that must not be inside ``target``.
+
+    Raises:
+        ConfigError: ``target`` cannot be created, or another omr process is writing it.
+        OmrError: The disk is full, or the folder cannot be written.
+    """
+    real = Path(os.path.realpath(target))
+    _check_target(target, real, force=True, inputs=inputs)
+    with locked_path(target, real, option="OUT", is_shared=True):
+        try:
+            yield _kept_path(real)
+        except OSError as error:
+            path, reason = error.filename or target, error.strerror or error
+            raise OmrError(f"{path}: {reason}") from error
+
+
+def take_kept(partial: Path) -> bool:
+    """Replace an empty temporary folder by the one that was kept; return whether there is one."""
+    kept = _kept_path(partial.with_name(_PARTIAL.sub("", partial.name)[1:]))
+    if not kept.is_dir():
+        return False
+    kept.rename(partial)
+    return True
+
+
+def _kept_path(real: Path) -> Path:
+    """Return the name of a temporary folder while no process works on it."""
+    return real.with_name(f".{real.name}.parts")
+
+
+def _keep(partial: Path, real: Path) -> None:
+    """Keep a temporary folder, in place of an older one."""
+    _remove(_kept_path(real))
+    partial.rename(_kept_path(real))
+
+
+def _remove_or_keep(partial: Path, real: Path, is_worth_keeping: Callable[[Path], bool]) -> None:
+    """Remove a temporary folder after a failure, or keep it; it may have been renamed."""
+    with contextlib.suppress(OSError):
+        if is_worth_keeping(partial):
+            _keep(partial, real)
+    shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _partial(real: Path, is_worth_keeping: Callable[[Path], bool]) -> Iterator[Path]:
+    """Create a temporary folder, and remove or keep it unless it was renamed."""
     # No name is reused, because worker processes may outlive a killed process by a second.
     partial = real.with_name(f".{real.name}.partial-{secrets.token_hex(4)}")
     partial.mkdir()
     with contextlib.ExitStack() as stack:  # undone in reverse order
-        stack.callback(shutil.rmtree, partial, ignore_errors=True)
+        stack.callback(_remove_or_keep, partial, real, is_worth_keeping)
         for _ in range(SPARE_FILES):
             stack.callback(os.close, os.open(real.parent, os.O_RDONLY))
         yield partial
@@ -141,14 +199,14 @@ def _aside(real: Path) -> Path:
     return real.with_name(f".{real.name}.replaced")
 
 
-def _clean_up_killed(real: Path) -> None:
-    """Restore an old folder that a killed process set aside, and remove temporary folders."""
+def _clean_up_killed(real: Path, is_worth_keeping: Callable[[Path], bool]) -> None:
+    """Restore an old folder that a killed process set aside; remove or keep temporary folders."""
     _put_back(real)
     _remove(_aside(real))
-    leftover = re.compile(rf"\.{re.escape(real.name)}\.partial-[0-9a-f]{{8}}")
-    for path in real.parent.iterdir():
+    leftover = re.compile(rf"\.{re.escape(real.name)}{_PARTIAL.pattern}")
+    for path in [*real.parent.iterdir()]:
         if leftover.fullmatch(path.name):
-            _remove(path)
+            _keep(path, real) if is_worth_keeping(path) else _remove(path)
 
 
 def _swap(partial: Path, real: Path, before: Contents, target: Path) -> None:

@@ -41,7 +41,9 @@ def locked_folder(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def locked_path(out: Path, real: Path, *, option: str = "--out") -> Iterator[None]:
+def locked_path(
+    out: Path, real: Path, *, option: str = "--out", is_shared: bool = False
+) -> Iterator[None]:
     """Hold the lock of a file or folder that appears once complete.
 
     Missing parent folders are created, and removed again if they stay empty.
@@ -50,12 +52,13 @@ def locked_path(out: Path, real: Path, *, option: str = "--out") -> Iterator[Non
         out: Path that the user gave, for error messages.
         real: The same path without links.
         option: Option or argument that sets the output, for error messages.
+        is_shared: Whether other processes may hold the lock at the same time, if they share it too.
 
     Raises:
         ConfigError: Another omr process is writing the output, or its folder cannot be written.
     """
     lock = real.with_name(f".{real.name}{LOCK}")
-    with _removed_if_empty(real.parent), _locked(lock, out, option):
+    with _removed_if_empty(real.parent), _locked(lock, out, option, is_shared=is_shared):
         yield
 
 
@@ -84,16 +87,19 @@ def _removed_if_empty(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _locked(lock: Path, out: Path, option: str) -> Iterator[None]:
+def _locked(lock: Path, out: Path, option: str, *, is_shared: bool = False) -> Iterator[None]:
     """Hold a lock; create its file and missing parent folders, and remove the file afterwards.
+
+    The file of a shared lock stays, because other processes may hold it.
 
     Args:
         lock: Lock file.
         out: Output that the lock protects, for error messages.
         option: Option or argument that sets the output, for error messages.
+        is_shared: Whether other processes may hold it at the same time.
     """
     try:
-        descriptor = _acquire(lock, out, option)
+        descriptor = _acquire(lock, out, option, fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX)
     except OSError as error:
         raise ConfigError(f"{out}: cannot be written: {error.strerror}") from error
     _held.add(descriptor)
@@ -101,13 +107,13 @@ def _locked(lock: Path, out: Path, option: str) -> Iterator[None]:
         yield
     finally:
         with contextlib.suppress(OSError):
-            if _is_current(descriptor, lock):
+            if not is_shared and _is_current(descriptor, lock):
                 lock.unlink()
         _held.discard(descriptor)
         os.close(descriptor)
 
 
-def _acquire(lock: Path, out: Path, option: str) -> int:
+def _acquire(lock: Path, out: Path, option: str, kind: int) -> int:
     """Lock a file, and return its descriptor."""
     while True:
         lock.parent.mkdir(parents=True, exist_ok=True)
@@ -115,7 +121,7 @@ def _acquire(lock: Path, out: Path, option: str) -> int:
             descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         except FileNotFoundError:  # the last holder has just removed the folder
             continue
-        if not _flock(descriptor, fcntl.LOCK_EX):
+        if not _flock(descriptor, kind):
             with os.fdopen(descriptor, encoding="utf-8", errors="replace") as file:
                 raise _is_written(out, file.read(), option)
         if _is_current(descriptor, lock):

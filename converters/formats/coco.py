@@ -8,7 +8,9 @@ Predictions have a ``score``, and the fields without which CVAT refuses a file: 
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -21,7 +23,15 @@ from converters import tally
 from converters.boxes import xyxy_to_xywh
 from converters.files.hashes import sha256, state
 from converters.formats.coco_annotations import CocoTable, Id, key_of, read_table
-from converters.formats.json_files import annotation_files, find_images, json_files, root_keys
+from converters.formats.json_files import (
+    LocatedImages,
+    annotation_files,
+    find_images,
+    json_files,
+    referenced_images,
+    root_keys,
+)
+from converters.images import size
 from converters.json_text import check_unique_keys, decode, offset_in
 from converters.names import NO_WORKS, checked_images
 from converters.page import SCORE_DIGITS, Page
@@ -66,6 +76,8 @@ class CocoWriter:
 class CocoFileWriter:
     """Writes one file, which is reopened for each page, so that an error leaves no file open.
 
+    The list of images is kept in a temporary file until the end.
+
     Args:
         path: File to write.
         names: Names of the classes.
@@ -76,32 +88,41 @@ class CocoFileWriter:
         self, path: Path, names: Sequence[str], files: Mapping[PurePosixPath, Path] | None = None
     ) -> None:
         self._path, self._names, self._image_files = path, names, files or {}
-        self._images: list[dict[str, Any]] = []
-        self._n = 0
+        self._images_path = path.with_suffix(".images")
+        self._images_path.write_bytes(b"")
+        self._n_images = self._n = 0
         self._header: dict[str, Any] = {}
-        self._write('{"annotations": [')
+        _append(self._path, '{"annotations": [')
 
     def add(self, page: Page) -> None:
         """Write the annotations of one page."""
+        self._n_images += 1
         name = self._image_files.get(page.image, page.image).as_posix()
         size = {"width": page.width, "height": page.height}
-        self._images.append({"id": len(self._images) + 1, "file_name": name, **size})
+        image = json.dumps({"id": self._n_images, "file_name": name, **size})
+        _append(self._images_path, f"{',' if self._n_images > 1 else ''}\n{image}")
         if page.scores is not None:
             self._header = {"info": {}, "licenses": []}
-        rows = list(annotations(page, image_id=len(self._images), first_id=self._n + 1))
+        rows = list(annotations(page, image_id=self._n_images, first_id=self._n + 1))
         commas = [",\n" if self._n + i else "\n" for i in range(len(rows))]
-        self._write("".join(c + json.dumps(row) for c, row in zip(commas, rows, strict=True)))
+        text = "".join(c + json.dumps(row) for c, row in zip(commas, rows, strict=True))
+        _append(self._path, text)
         self._n += len(rows)
 
     def close(self) -> None:
         """Write the images and categories after the annotations."""
         categories = [{"id": i + 1, "name": name} for i, name in enumerate(self._names)]
-        rest = {**self._header, "images": self._images, "categories": categories}
-        self._write("],\n" + json.dumps(rest, indent=1)[2:] + "\n")
+        rest = json.dumps({**self._header, "categories": categories}, indent=1)
+        with self._path.open("ab") as out, self._images_path.open("rb") as images:
+            out.write(b'],\n"images": [')
+            shutil.copyfileobj(images, out)
+            out.write(f"],\n{rest[2:]}\n".encode())
+        self._images_path.unlink()
 
-    def _write(self, text: str) -> None:
-        with self._path.open("a", encoding="utf-8") as out:
-            out.write(text)
+
+def _append(path: Path, text: str) -> None:
+    with path.open("a", encoding="utf-8") as out:
+        out.write(text)
 
 
 def annotations(page: Page, *, image_id: int, first_id: int) -> Iterator[dict[str, Any]]:
@@ -143,8 +164,9 @@ class _Category(msgspec.Struct):
 class _Image(msgspec.Struct, gc=False):
     id: Id
     file_name: str
-    width: int | float
-    height: int | float
+    width: int | float | None = None
+    """Width in pixels; Label Studio writes null for images without annotations."""
+    height: int | float | None = None
 
 
 class _File(msgspec.Struct):
@@ -195,22 +217,22 @@ class CocoFile:
         images: Path | None = None,
     ) -> None:
         self.path, self.split, self.state = path, split, state(path)
-        data, file = _decode(path)
-        checked = checked_images(_entries(file, path), path, "file_name", images)
-        located = find_images(path, checked, images)
+        self._reopened = partial(type(self), path, split, warnings, images=images)
+        _, file = _decode(path)
+        located = _located(file, path, images)
         self.image_folder, self.warnings = located.folder, (*warnings, *located.warnings)
+        unsized = {key_of(image.id) for image in file.images if not _is_sized(image)}
         self.images: dict[PurePosixPath, tuple[int, int]] = {
-            image: (width, height) for image, width, height in located.images.values()
+            image: size(located.folder / image) if key in unsized else (width, height)
+            for key, (image, width, height) in located.images.items()
         }
         """Width and height of each image in pixels."""
         self._names = _category_names(file, path)
-        self._table = read_table(
-            data,
-            file.annotations,
-            {key: i for i, key in enumerate(self._names)},
-            {key: i for i, key in enumerate(located.images)},
-            path,
-        )
+        self._row_of_image = {key: i for i, key in enumerate(located.images)}
+
+    def __reduce__(self) -> tuple[Callable[[], "CocoFile"], tuple[()]]:
+        """Pickle how the file is opened, and not its content."""
+        return self._reopened, ()
 
     def sha256(self) -> str:
         """Hash the file."""
@@ -238,13 +260,13 @@ class CocoFile:
                 their category has no class, they are crowd regions (one box for many objects), or
                 they have no box.
             clip: Accept boxes that extend beyond the image; cleaning clips them later.
-            workers: Not used; the file has been decoded already.
+            workers: Not used.
 
         Raises:
             InputError: An annotation has an unknown image or category, or an invalid box.
         """
         sizes = np.array(list(self.images.values()), np.float64).reshape(-1, 2)
-        table = self._table.inside(sizes, self.path, counts, clip=clip)
+        table = self._table().inside(sizes, self.path, counts, clip=clip)
         names = list(self._names.values())
         label_of = np.array([labels.get(mapping.class_of.get(name, ""), -1) for name in names], int)
         table_labels = label_of[table.categories]
@@ -271,6 +293,12 @@ class CocoFile:
                 n_annotations=len(of_image),
             )
 
+    def _table(self) -> CocoTable:
+        """Decode the annotations, which are not kept: a data set may have many files."""
+        data, file = _decode(self.path)
+        row_of_name = {key: i for i, key in enumerate(self._names)}
+        return read_table(data, file.annotations, row_of_name, self._row_of_image, self.path)
+
 
 def _decode(path: Path) -> tuple[bytes, _File]:
     """Return the bytes of a file, and its decoded content except for the annotations."""
@@ -285,15 +313,36 @@ def _decode(path: Path) -> tuple[bytes, _File]:
     return data, file
 
 
-def _entries(file: _File, path: Path) -> Iterator[tuple[Id, str, int, int]]:
+def _located(file: _File, path: Path, images: Path | None) -> LocatedImages[Id]:
+    """Find the images of a file; those without a size have one pixel."""
+    referenced = None
+    if images is None:
+        referenced = referenced_images([image.file_name for image in file.images], path)
+    if referenced:
+        folder, names = referenced
+        entries = _entries(file, names, path)
+        checked = checked_images(entries, path, "file_name", are_paths=True)
+        return LocatedImages(folder, checked, [])
+    names = [image.file_name for image in file.images]
+    checked = checked_images(_entries(file, names, path), path, "file_name", images)
+    return find_images(path, checked, images)
+
+
+def _is_sized(image: _Image) -> bool:
+    return image.width is not None and image.height is not None
+
+
+def _entries(file: _File, names: Sequence[str], path: Path) -> Iterator[tuple[Id, str, int, int]]:
     """Yield the id, name, width and height of each image."""
-    for i, image in enumerate(file.images):
+    for i, (image, name) in enumerate(zip(file.images, names, strict=True)):
         for side in ("width", "height"):
             value = getattr(image, side)
             if isinstance(value, float) and not value.is_integer():
                 where = f"images[{i}].{side}"
                 raise InputError(f"expected whole pixels, got {value}", path=path, where=where)
-        yield key_of(image.id), image.file_name, int(image.width), int(image.height)
+        is_sized = _is_sized(image)
+        width, height = (image.width or 0, image.height or 0) if is_sized else (1, 1)
+        yield key_of(image.id), name, int(width), int(height)
 
 
 def _category_names(file: _File, path: Path) -> dict[Id, str]:

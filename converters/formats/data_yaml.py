@@ -79,8 +79,8 @@ def _is_folder(value: object, root: Path) -> bool:
     """Check whether a value is or contains a folder in ``root``, like the value of a split."""
     paths = value if isinstance(value, list) else [value]
     named = [path for path in paths if isinstance(path, str) and path.strip("./")]
-    located = [_located(path.replace("\\", "/"), root) for path in named]
-    return any(path and (path.is_dir() or path.suffix == ".txt") for path in located)
+    existing = [located(path.replace("\\", "/"), root) for path in named]
+    return any(path and (path.is_dir() or path.suffix == ".txt") for path in existing)
 
 
 def _other_files(splits: Mapping[str, Sequence[Path]], path: Path) -> Iterator[str]:
@@ -126,20 +126,24 @@ def _images(value: object, root: Path, path: Path, key: str) -> list[Path]:
                 path=path,
                 where=key,
             )
-        source = _located(entry.replace("\\", "/"), root)
+        source = located(entry.replace("\\", "/"), root)
         if source is None:
             remedy = f"correct {key if root.is_dir() else 'path'} in this file"
             if _is_converted(path):
                 remedy = "convert without --labels-only"
             reason = f"no such folder: {root / entry}; {remedy}"
             raise _MissingError(reason, path=path, where=key)
-        images += _listed_images(source, root) if source.is_file() else [source]
+        images += listed_images(source, root) if source.is_file() else [source]
     return images
 
 
-def _located(entry: str, root: Path) -> Path | None:
-    """Return an existing folder or file; a path that begins with ``../`` may be beside the file."""
-    known = [root / entry, root / entry.removeprefix("../")]
+def located(entry: str, root: Path) -> Path | None:
+    """Return an existing folder or file in a folder; None if there is none.
+
+    A path that begins with ``../`` may be beside the file that contains it. CVAT's paths begin with
+    ``data/``, the folder in which it expects the export to be unpacked.
+    """
+    known = [root / entry, *(root / entry.removeprefix(start) for start in ("../", "data/"))]
     return next((path for path in known if path.exists()), None)
 
 
@@ -147,8 +151,16 @@ def _is_converted(path: Path) -> bool:
     return (path.parent / "manifest.json").is_file()
 
 
-def _listed_images(file: Path, root: Path) -> list[Path]:
-    """Return the images that a text file lists, one per line."""
+def listed_images(file: Path, root: Path) -> list[Path]:
+    """Return the images that a text file lists, one per line.
+
+    Args:
+        file: Text file.
+        root: Folder that the images are relative to, if they are not relative to the file.
+
+    Raises:
+        InputError: The file has another suffix, is not text, or lists a missing image.
+    """
     if file.suffix != ".txt":
         raise InputError("expected a folder, or a .txt file that lists images", path=file)
     images = []
@@ -156,11 +168,15 @@ def _listed_images(file: Path, root: Path) -> list[Path]:
     for i, line in enumerate(lines):
         if not (name := line.strip().replace("\\", "/")):
             continue
-        known = [file.parent / name, root / name, Path(name)]
-        image = next((path for path in known if path.is_file()), None)
+        known = (file.parent / name, located(name, root), Path(name))
+        image = next((path for path in known if path and path.is_file()), None)
         if image is None:
             where = f"line {i + 1}"
-            raise InputError(f"no such image: {shown(name)}", path=file, where=where)
+            raise InputError(
+                f"no such image: {shown(name)}; export the data set together with its images",
+                path=file,
+                where=where,
+            )
         images.append(image)
     return images
 

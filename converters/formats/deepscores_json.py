@@ -105,11 +105,11 @@ class AnnotationTable:
     ``(N,)``."""
 
 
-def open_json(path: Path) -> tuple[DeepScoresJson, int]:
+def open_json(path: Path) -> tuple[DeepScoresJson, int, mmap.mmap]:
     """Decode everything but the annotations of a file.
 
     Returns:
-        The decoded file, and the byte offset of its annotations.
+        The decoded file, the byte offset of its annotations, and the file, mapped to memory.
 
     Raises:
         InputError: The file is missing, empty, damaged, or has another format.
@@ -120,7 +120,13 @@ def open_json(path: Path) -> tuple[DeepScoresJson, int]:
     offset = offset_in(text, decoded.annotations)
     end = offset + len(memoryview(decoded.annotations))
     check_unique_keys(text[:offset] + b"{}" + text[end:], path)
-    return decoded, offset
+    free(text)
+    return decoded, offset, text
+
+
+def free(text: mmap.mmap) -> None:
+    """Free the memory of a mapped file, which is read again when it is accessed."""
+    text.madvise(mmap.MADV_DONTNEED)
 
 
 def _mapped(path: Path) -> mmap.mmap:

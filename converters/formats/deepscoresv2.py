@@ -13,7 +13,7 @@ Shapes: N annotations of a file.
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -34,6 +34,7 @@ from converters.formats.deepscores_json import (
     Id,
     ImageEntry,
     decode_annotations,
+    free,
     open_json,
 )
 from converters.formats.json_files import annotation_files, find_images, json_files, root_keys
@@ -114,7 +115,8 @@ class DeepScoresFile:
         images: Path | None = None,
     ) -> None:
         self.path, self.split, self.state = path, split, state(path)
-        self._file, self._offset = open_json(path)
+        self._reopened = partial(type(self), path, split, warnings, images=images)
+        self._file, self._offset, self._text = open_json(path)
         checked = _images(self._file.images, path, images)
         located = find_images(path, checked, images)
         self.image_folder, self.warnings = located.folder, (*warnings, *located.warnings)
@@ -123,6 +125,10 @@ class DeepScoresFile:
             image: (width, height) for image, width, height in located.images.values()
         }
         """Width and height of each image in pixels."""
+
+    def __reduce__(self) -> tuple[Callable[[], "DeepScoresFile"], tuple[()]]:
+        """Pickle how the file is opened, and not its content."""
+        return self._reopened, ()
 
     def sha256(self) -> str:
         """Hash the file."""
@@ -173,6 +179,7 @@ class DeepScoresFile:
         table = decode_annotations(
             self._file.annotations, self._offset, self.path, position=position, workers=workers
         )
+        free(self._text)
         _check_geometry(table, self.path)
         rows = _image_rows(table, self._row_of_image, self.path)
         names = _category_names(self._file.categories, table, mapping, self.path)

@@ -1,6 +1,7 @@
 """JSON annotation files of a source: their root keys, splits and image folders."""
 
 import mmap
+import os
 import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -26,6 +27,8 @@ is decoded."""
 
 INSTANCES = "instances_"
 """Start of the names of COCO's annotation files that contain boxes."""
+UPLOADED = re.compile(r"[0-9a-f]{8}-(?=.)")
+"""Prefix of a file that was uploaded to Label Studio: ``1a2b3c4d-page.png``."""
 N_SEARCHED = 20
 """Number of images looked up to find the image folder."""
 SPLIT_OF_WORD = {
@@ -244,6 +247,26 @@ class LocatedImages(NamedTuple, Generic[K]):
     """Warning if several folders contain images of the same names; otherwise empty."""
 
 
+def referenced_images(names: Sequence[str], path: Path) -> tuple[Path, list[str]] | None:
+    """Find the images of an annotation file that names them by paths outside its own folder.
+
+    Args:
+        names: Names of the images, absolute or relative to the file.
+        path: Annotation file.
+
+    Returns:
+        Folder that contains all images, and their names in it. None if a name is relative to an
+        image folder, or the path of a missing file.
+    """
+    if not names or not all(name.startswith(("/", "../")) for name in names):
+        return None
+    files = [os.path.normpath(path.absolute().parent / name) for name in names]
+    if not all(map(os.path.isfile, files)):
+        return None
+    folder = os.path.commonpath([Path(file).parent for file in files])
+    return Path(folder), [os.path.relpath(file, folder) for file in files]
+
+
 def find_images(
     path: Path, images: Mapping[K, tuple[PurePosixPath, int, int]], chosen: Path | None = None
 ) -> LocatedImages[K]:
@@ -270,7 +293,7 @@ def find_images(
     names = {name for name, _, _ in images.values()}
     located = {}
     for image_id, (name, width, height) in images.items():
-        is_plain = str(name).isascii() and "%" not in str(name)
+        is_plain = str(name).isascii() and "%" not in str(name) and not UPLOADED.match(name.name)
         actual = name if is_plain else on_disk(folder, name) or name
         if actual != name and actual in names:
             actual = name  # an image of its own
@@ -323,9 +346,12 @@ def _subsets(path: Path) -> list[str]:
 def on_disk(folder: Path, name: PurePosixPath) -> PurePosixPath | None:
     """Return the name of an existing file as on the disk, where accents may be encoded differently.
 
-    Percent-encoded names are decoded if no file has the name itself. None if neither file exists.
+    If no file has the name itself, percent-encoded names are decoded, and the prefix that Label
+    Studio adds to uploaded files is removed. None if no such file exists either.
     """
-    names = dict.fromkeys([str(name), str(percent_decoded(name))])
+    decoded = percent_decoded(name)
+    original = name.with_name(UPLOADED.sub("", name.name))
+    names = dict.fromkeys([str(name), str(decoded), str(original)])
     forms = [form for n in names for form in (n, normalize("NFC", n), normalize("NFD", n))]
     for actual in dict.fromkeys(forms):
         with suppress(OSError):

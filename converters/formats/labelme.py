@@ -109,7 +109,7 @@ class _File(msgspec.Struct, rename="camel"):
 def recognises(path: Path) -> bool:
     """Check whether a file, or the first JSON file in a folder or its subfolders, is of labelme."""
     with suppress(InputError):  # other formats report damaged files
-        return any(map(_is_labelme, _json_files(path)[:1]))
+        return any(map(_is_labelme, json_files_below(path)[:1]))
     return False
 
 
@@ -125,7 +125,7 @@ def open_files(path: Path, images: Path | None = None) -> list["LabelmeFile"]:
         InputError: A file is damaged.
     """
     root = path if path.is_dir() else path.parent
-    files = {file: _is_labelme(file) for file in _json_files(path)}
+    files = {file: _is_labelme(file) for file in json_files_below(path)}
     opened = [LabelmeFile(file, root, images) for file, is_read in files.items() if is_read]
     if opened and path.is_dir():
         read = {file.image_folder / image for file in opened for image in file.images}
@@ -140,7 +140,8 @@ def open_files(path: Path, images: Path | None = None) -> list["LabelmeFile"]:
     return opened
 
 
-def _json_files(path: Path) -> list[Path]:
+def json_files_below(path: Path) -> list[Path]:
+    """List a file, or the JSON files in a folder and its subfolders; none for other files."""
     if path.is_file():
         return [path] if path.suffix.lower() == ".json" else []
     return sorted(f for f in files_in(path) if f.suffix.lower() == ".json" and f.name != MANIFEST)
@@ -148,6 +149,11 @@ def _json_files(path: Path) -> list[Path]:
 
 def _is_labelme(file: Path) -> bool:
     return {"shapes", "imagePath"} <= root_keys(file).names
+
+
+MAX_LISTS = 2_000_000
+"""Most lists in a file, of which there is one per point and one per symbol; decoding them takes up
+to 700 MB."""
 
 
 class LabelmeFile:
@@ -171,6 +177,9 @@ class LabelmeFile:
             content = path.read_bytes()
         except OSError as error:
             raise InputError(f"cannot be read: {error.strerror}", path=path) from error
+        if content.count(b"[") > MAX_LISTS:
+            reason = f"more than {MAX_LISTS:,} points; expected the symbols of a page"
+            raise InputError(reason, path=path)
         file = decode(content, _File, path)
         check_unique_keys(content, path)
         self._sha256 = hashlib.sha256(content).hexdigest()

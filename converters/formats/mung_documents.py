@@ -19,6 +19,8 @@ V1, V2, PAGES, PAGE = "CropObjectList", "Nodes", "Pages", "Page"
 """Root elements."""
 HALF_OR_WHOLE = "notehead-empty"
 """Class of MUSCIMA++ 1.0 that 2.0 splits: noteheads with a stem are half notes."""
+MAX_PAGES = 2_000
+"""Most pages in a file; the longest piece of DoReMi has some hundreds."""
 
 _SYMBOLS = {"CropObject", "Node"}
 _SIDES = ("Left", "Top", "Width", "Height")
@@ -107,6 +109,9 @@ def read_documents(file: Path) -> list[Document]:
     for element in elements(file, _SYMBOLS, _FIELDS, {PAGE}):
         if element.fields is None:
             documents += _begun(element, file)
+            if len(documents) > MAX_PAGES:
+                reason = f"more than {MAX_PAGES:,} pages; expected those of a piece"
+                raise InputError(reason, path=file, where=f"line {element.line}")
         elif not documents:
             where = f"line {element.line}"
             raise InputError("node outside of a page", path=file, where=where)

@@ -33,7 +33,7 @@ from converters.formats.named_images import (
 from converters.formats.symbol_lists import boxes_inside, mapped_labels
 from converters.formats.xml_files import xml_files
 from converters.images import size as image_size
-from converters.names import check_image_size, checked_name
+from converters.names import check_image_size, checked_name, count_of
 from converters.page import Page
 from converters.tally import Tally
 
@@ -103,18 +103,21 @@ class MungFile:
         """Piece of each page of DoReMi."""
         self._documents: list[Document] = []
         folders: Sequence[Path] = image_folders(path, root, images)
-        documents = read_documents(path)
+        documents, without_nodes = read_documents(path), list[str]()
         for document in documents:
             try:
                 image, folders = self._located(document, folders, images)
             except InputError:
                 if document.names or len(documents) == 1:
                     raise
-                self.warnings = (*self.warnings, f"{path}: {document.where}: page without nodes")
+                without_nodes.append(document.where)
                 continue
             self._documents.append(document)
             if document.work:
                 self.works[image] = document.work
+        if without_nodes:
+            pages = count_of(without_nodes, "page")
+            self.warnings = (f"{path}: skipped {pages} without nodes and image",)
 
     def _located(
         self, document: Document, folders: Sequence[Path], images: Path | None

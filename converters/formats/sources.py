@@ -14,7 +14,7 @@ from class_maps import (
     shown,
     with_nearest,
 )
-from converters.formats import READERS, AnnotationSource, Format
+from converters.formats import READERS, AnnotationSource, Format, labelme
 from converters.formats.data_yaml import DATA_YAML
 from converters.formats.json_files import json_files, root_keys
 from converters.formats.mung_documents import PAGE, PAGES, V1, V2
@@ -22,9 +22,7 @@ from converters.formats.voc import ROOT as VOC
 from converters.formats.xml_files import elements, xml_files
 from converters.names import IMAGE_FOLDER, LABELS
 
-CLASSES = "classes.txt"
-"""File with one class name per line, which labelling tools write beside a YOLO folder's labels."""
-OTHER_SUFFIXES = frozenset({".csv", ".parquet", ".tfrecord", ".txt"})
+OTHER_SUFFIXES = frozenset({".csv", ".data", ".parquet", ".tfrecord", ".txt"})
 """Suffixes of annotations in formats that are not read; a JSON file may have one of them too."""
 
 
@@ -80,6 +78,8 @@ def format_of(path: Path) -> Format:
     if not files and (unknown := xml_files(path)):
         raise _other_xml(unknown[0])
     if not files:
+        if nested := labelme.json_files_below(path):
+            root_keys(nested[0])  # raises if it is damaged
         raise _no_annotations(path)
     keys = listed(sorted(root_keys(files[0]).names)) or "none"
     raise InputError(
@@ -146,19 +146,17 @@ def _other_xml(file: Path) -> InputError:
 
 
 def _no_data_yaml(path: Path) -> InputError:
-    """Describe how to write the missing file of a YOLO folder, as exported by Label Studio."""
+    """Describe how to write the missing file of a YOLO folder."""
     if yaml_files := sorted(p.name for p in path.glob("*.y*ml")):
         reason = f"no {DATA_YAML}; if {yaml_files[0]} names the classes, convert that file instead"
         return InputError(reason, path=path)
     folder = IMAGE_FOLDER
     if (path / IMAGE_FOLDER / "train").is_dir():
         folder = f"{IMAGE_FOLDER}/train"
-    has_names = (path / CLASSES).is_file()
-    names = f"the lines of {CLASSES}" if has_names else "the class names"
     return InputError(
         f"no {DATA_YAML}, which names the classes of a YOLO folder; write one with the lines "
-        f"`train: {folder}`, `val: {folder}` and `names: [A, B, ...]`, with {names} in the order "
-        "of the labels",
+        f"`train: {folder}`, `val: {folder}` and `names: [A, B, ...]`, with the class names in the "
+        "order of the labels",
         path=path,
     )
 
@@ -171,6 +169,6 @@ def _no_annotations(path: Path) -> InputError:
         )
     return InputError(
         "no annotations; expected deepscores_train.json or another .json file in this folder or in "
-        "annotations/, .xml files of MuNG or Pascal VOC, or a YOLO data.yaml",
+        "annotations/, .xml files of MuNG or Pascal VOC, or a YOLO data.yaml or obj.data",
         path=path,
     )

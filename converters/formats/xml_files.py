@@ -16,6 +16,8 @@ from converters.formats.image_folders import files_in
 
 MAX_BYTES = 64 << 20
 """Largest size of a file; a page of MUSCIMA++ with the masks of all symbols takes up to 4 MB."""
+MAX_TAG = 1 << 20
+"""Largest length of a tag or comment in bytes."""
 MAX_DEPTH = 64
 MAX_TEXT = 4096
 """Largest length of a field in characters."""
@@ -105,6 +107,7 @@ def elements(
         with file.open("rb") as content:
             while chunk := content.read(_CHUNK):
                 parser.expat.Parse(chunk)
+                _check_tag(content.tell() - parser.expat.CurrentByteIndex, parser, file)
                 yield from parser.take()
             parser.expat.Parse(b"", True)
     except OSError as error:
@@ -115,6 +118,14 @@ def elements(
     except (LookupError, ValueError) as error:  # the declared encoding
         raise InputError(f"{shortened(str(error))}; save it as UTF-8", path=file) from error
     yield from parser.take()
+
+
+def _check_tag(n_pending: int, parser: "_Parser", file: Path) -> None:
+    """Reject a long tag or comment, which expat would read again with each chunk of the file."""
+    if n_pending > MAX_TAG:
+        where = f"line {parser.expat.CurrentLineNumber}"
+        reason = f"a tag or comment is longer than {MAX_TAG >> 20} MB"
+        raise InputError(reason, path=file, where=where)
 
 
 def _check_bytes(file: Path) -> None:

@@ -23,6 +23,7 @@ from converters.formats.yolo_dataset import (
     labelled_image,
     open_dataset,
 )
+from converters.formats.yolo_exports import export_file
 from converters.formats.yolo_labels import label_path
 from converters.names import IMAGE_FOLDER, NO_WORKS, check_file_name, count_of
 from converters.page import Page
@@ -104,8 +105,9 @@ def label_lines(page: Page) -> str:
 
 
 def recognises(path: Path) -> bool:
-    """Check whether a path is a folder with a ``data.yaml``, or a YAML file."""
-    return path.suffix in {".yaml", ".yml"} or (path / DATA_YAML).is_file()
+    """Check whether a path is a folder with a ``data.yaml``, a YAML file, or a tool's export."""
+    is_named = path.suffix in {".yaml", ".yml"} or (path / DATA_YAML).is_file()
+    return is_named or export_file(path) is not None
 
 
 def open_splits(path: Path, images: Path | None = None) -> list["YoloSplit"]:
@@ -124,7 +126,8 @@ def open_splits(path: Path, images: Path | None = None) -> list["YoloSplit"]:
     """
     if images is not None:
         raise ConfigError(
-            f"not for YOLO data, whose {DATA_YAML} names the image folders; correct it instead",
+            f"not for YOLO data, whose {DATA_YAML} names the image folders; correct it, or export "
+            "the data set together with its images",
             option="--image-folder",
             value=images,
         )
@@ -199,7 +202,7 @@ class YoloSplit:
             if not str(image).isascii():
                 check_file_name(image, self.image_folder)
         self._dataset = dataset
-        self._digest = hashlib.sha256()
+        self._sha256 = ""
         self._is_complete = all(source.is_dir() for source in dataset.sources_of(split))
 
     @property
@@ -212,8 +215,17 @@ class YoloSplit:
         )
 
     def sha256(self) -> str:
-        """Hash the names and sizes of the images and the label files, as ``pages`` read them."""
-        return self._digest.hexdigest()
+        """Hash the names and sizes of the images and the label files.
+
+        Returns:
+            The hash of what ``pages`` has read; if it has not read all pages, of what is there now.
+        """
+        if not self._sha256:
+            digest, n_names = hashlib.sha256(), len(self._dataset.names)
+            for path in self._paths:
+                digest.update(labelled_image(path, self.image_folder, n_names).fingerprint())
+            self._sha256 = digest.hexdigest()
+        return self._sha256
 
     def categories(self, _mapping: CategoryMapping) -> tuple[str, ...]:
         """Return the names in ``data.yaml``."""
@@ -243,9 +255,10 @@ class YoloSplit:
         """
         names = self._dataset.names
         label_of = np.array([labels.get(mapping.class_of.get(name, ""), -1) for name in names])
+        digest = hashlib.sha256()
         for path in self._paths:
             image = labelled_image(path, self.image_folder, len(names))
-            self._digest.update(image.fingerprint())
+            digest.update(image.fingerprint())
             page = image.page
             counts.read += len(page.labels)
             new_labels = label_of[page.labels]
@@ -255,6 +268,7 @@ class YoloSplit:
             counts.changed.update({(tally.POLYGON, name): n for name, n in polygons.items()})
             page = replace(page, labels=new_labels, n_annotations=len(page.labels)).only(is_mapped)
             yield page if clip else self._inside(page)
+        self._sha256 = digest.hexdigest()
 
     def _inside(self, page: Page) -> Page:
         """Clip boxes that rounding moved beyond the image; reject boxes further outside."""

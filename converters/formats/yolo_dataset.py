@@ -15,9 +15,13 @@ from converters.boxes import cxcywh_to_xyxy
 from converters.files.hashes import state
 from converters.formats.data_yaml import DATA_YAML, read_data_yaml
 from converters.formats.image_folders import files_in
+from converters.formats.yolo_exports import export_file, read_export
 from converters.formats.yolo_labels import label_path, parse
 from converters.names import check_image_size
 from converters.page import Page
+
+MAX_BYTES = 32 << 20
+"""Largest size of a label file: 800,000 boxes, whose numbers take 600 MB as text."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,7 +30,7 @@ class YoloDataset:
 
     root: Path
     file: Path
-    """The ``data.yaml``, which may have another name."""
+    """The ``data.yaml``, which may have another name, or the file of a labelling tool instead."""
     state: tuple[int, int] | None
     """State of this file before it was read, see :func:`~converters.files.hashes.state`."""
     names: tuple[str, ...]
@@ -55,7 +59,9 @@ class YoloDataset:
             paths.update(p for p in files if p.suffix.lower() in images.IMAGE_SUFFIXES)
         if not paths:
             raise InputError(
-                "contains no images; convert without --labels-only", path=self.splits[split]
+                "contains no images; convert without --labels-only, or export the data set "
+                "together with its images",
+                path=self.splits[split],
             )
         return sorted(paths)
 
@@ -178,17 +184,19 @@ def open_dataset(folder: Path) -> YoloDataset:
     """Open a YOLO folder.
 
     Args:
-        folder: Folder that contains a ``data.yaml``, or the path of that file.
+        folder: Folder that contains a ``data.yaml`` or the file of a labelling tool instead, see
+            :mod:`.yolo_exports`; or the path of that file.
 
     Raises:
         InputError: ``data.yaml`` is missing or malformed, or the folder of a split is missing.
     """
     path = folder if folder.suffix in {".yaml", ".yml"} else folder / DATA_YAML
-    before = state(path)
-    content = read_data_yaml(path)
+    export = None if path.exists() else export_file(folder)
+    before = state(export or path)
+    content = read_export(export) if export else read_data_yaml(path)
     return YoloDataset(
-        root=path.parent,
-        file=path,
+        root=content.path.parent,
+        file=content.path,
         state=before,
         names=content.names,
         splits={split: _common_folder(sources) for split, sources in content.splits.items()},
@@ -217,6 +225,9 @@ def _label_content(image: Path) -> bytes:
     path = label_path(image)
     try:
         if path.is_file():
+            if path.stat().st_size > MAX_BYTES:
+                reason = f"is larger than {MAX_BYTES >> 20} MB; expected the labels of an image"
+                raise InputError(reason, path=path)
             return path.read_bytes()
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", path=path) from error

@@ -118,8 +118,8 @@ def _problem(row: Sequence[str], numbers: Sequence[float], n_names: int) -> str 
     if numbers[0] % 1:
         return f"label {label} is not a whole number"
     if not 0 <= numbers[0] < n_names:
-        plural = "s" if n_names != 1 else ""
-        return f"label {label} has no name in data.yaml, which has {n_names} name{plural}"
+        known = "there is 1 name" if n_names == 1 else f"there are {n_names} names"
+        return f"label {label} has no name; {known}"
     if not all(-NOISE <= number <= 1 + NOISE for number in numbers[1:]):
         return f"expected coordinates from 0 to 1, got: {line}"
     return None

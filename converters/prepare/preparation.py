@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+from numpy.typing import NDArray
 
 from class_maps import InputError
 from converters import images, tally
@@ -17,6 +18,7 @@ from converters.files.placing import link
 from converters.formats.yolo import write_labels
 from converters.names import ImageMode
 from converters.page import Page
+from converters.prepare.candidates import CandidateLimits, find_candidates
 from converters.prepare.cleaning import CleaningOptions, clean
 from converters.prepare.scaling import scale
 from converters.prepare.staff_lines import ON_SIDE, doubts, lies_on_side, measure_staff_space
@@ -75,6 +77,8 @@ class Job:
     names: Sequence[str]
     """Names of the classes."""
     options: PreparationOptions
+    candidates: CandidateLimits | None = None
+    """Numbers of candidates for contact sheets; None to find none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -100,6 +104,9 @@ class PreparedPage:
     """Whether the page was scaled by a staff space that was measured in its image."""
     doubts: tuple[str, ...] = ()
     """Reasons to doubt the measured staff space."""
+    candidates: NDArray[np.void] | None = None
+    """Candidates for contact sheets, see :func:`~converters.prepare.candidates.find_candidates`;
+    None unless the job requests them."""
 
 
 class _SourceImage:
@@ -145,6 +152,7 @@ def prepare(job: Job) -> PreparedPage:
     elif source and job.image_out:
         page_hash = _write_images(source, job.page, page, outputs, job.image_out)
     n_empty = sum(not len(output.labels) for output in outputs)
+    candidates = find_candidates(outputs, job.candidates) if job.candidates else None
     if not job.return_symbols:
         outputs = [output.only(slice(0)) for output in outputs]
     return PreparedPage(
@@ -164,6 +172,7 @@ def prepare(job: Job) -> PreparedPage:
         is_reencoded=is_reencoded,
         is_measured=options.staff_space is not None and job.page.staff_space is None,
         doubts=doubts_of_page,
+        candidates=candidates,
     )
 
 

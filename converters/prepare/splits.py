@@ -51,9 +51,24 @@ def held_out(
 
 
 def held_out_groups(
-    sizes: Mapping[str, int], fraction: float, split_by: SplitBy, seed: int
+    sizes: Mapping[str, int],
+    fraction: float,
+    split_by: SplitBy,
+    seed: int,
+    names: Mapping[str, str] | None = None,
 ) -> frozenset[str]:
-    """Choose groups by their numbers of images, see :func:`held_out`."""
+    """Choose groups by their numbers of images, see :func:`held_out`.
+
+    Args:
+        sizes: Number of images of each group.
+        fraction: Fraction of the images to hold out, between 0 and 1 exclusive.
+        split_by: Kind of the groups, for the error message.
+        seed: Seed of the choice.
+        names: Name by which each group is drawn; None for its key in ``sizes``.
+
+    Raises:
+        ConfigError: There are fewer than two groups.
+    """
     if len(sizes) < 2:
         raise ConfigError(
             f"needs at least two {split_by}s to hold one out, but the training set has "
@@ -62,7 +77,8 @@ def held_out_groups(
         )
     target, taken = fraction * sum(sizes.values()), 0
     chosen: list[str] = []
-    for group in shuffled(sizes, seed)[: len(sizes) - 1]:
+    order = sorted(sizes, key=lambda group: _hash(names[group] if names else group, seed))
+    for group in order[: len(sizes) - 1]:
         if chosen and taken + sizes[group] / 2 > target:
             break
         chosen.append(group)

@@ -136,7 +136,7 @@ def _tile(page: Page, x: int, y: int, options: TileOptions) -> Tile:
     is_cut: NDArray[np.bool_] = (parts.boxes_xyxy != shifted).any(axis=1)
     rows = np.flatnonzero(_visible_fractions(parts, options) >= options.min_visible)
     part = page.only(rows)
-    placement = page.placement or Placement(page=page.image, x=0, y=0, scale_x=1, scale_y=1)
+    placement = page.placement or Placement(page=page.image, x=0, y=0, scale_x=1.0, scale_y=1.0)
     part = replace(
         part,
         image=tile_name(page.image, x, y),

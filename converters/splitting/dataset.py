@@ -22,7 +22,7 @@ from converters.formats.image_folders import files_in
 from converters.formats.yolo import write_data_yaml
 from converters.formats.yolo_dataset import YoloDataset, open_dataset
 from converters.formats.yolo_labels import label_path
-from converters.names import IMAGE_FOLDER, LABELS, count_of
+from converters.names import IMAGE_FOLDER, LABELS, SHEETS, count_of
 from converters.splitting.images import SplitImage, read_split_images
 from converters.splitting.leaks import Leak, find_leaks
 from converters.splitting.plan import SplitCounts, SplitOptions, count_splits, plan
@@ -69,7 +69,7 @@ def split_dataset(
     left_out = sorted(p.name for p in dataset.root.iterdir() if p.name not in _WRITTEN)
     left_out = [name for name in left_out if not name.startswith(".")]
     if out is None:
-        _check_replaceable(dataset, left_out)
+        _check_replaceable(dataset, [name for name in left_out if name != SHEETS])
     target, inputs = (out, [dataset.root]) if out else (dataset.root, [])
     with atomic_folder(target, force=force or out is None, inputs=inputs) as folder:
         images = read_split_images(dataset)
@@ -84,7 +84,7 @@ def split_dataset(
         return SplitResult(
             counts=count_splits(images, splits, dataset.names, options.by),
             leaks=find_leaks(divided, similar=False),
-            left_out=left_out if out else [],
+            left_out=left_out,
         )
 
 

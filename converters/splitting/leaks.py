@@ -10,12 +10,12 @@ from typing import Any, Literal
 from converters.page_groups import piece_of, work_key, writer_of
 from converters.splitting.images import SplitImage
 from converters.splitting.perceptual_hash import (
-    Track,
+    TrackHashes,
     are_copies,
     perceptual_hashes,
     similar_pairs,
-    untracked,
 )
+from converters.tracking import untracked
 
 LeakKind = Literal["image", "similar image", "work", "piece", "writer", "page"]
 
@@ -40,7 +40,7 @@ class Leak:
 
 
 def find_leaks(
-    images: Sequence[SplitImage], *, similar: bool = True, track: Track = untracked
+    images: Sequence[SplitImage], *, similar: bool = True, track: TrackHashes = untracked
 ) -> list[Leak]:
     """Find equal and similar images, works, pieces and writers in several splits.
 
@@ -102,7 +102,7 @@ def _leak(kind: LeakKind, key: str, same: Sequence[SplitImage]) -> Iterator[Leak
 
 
 def _similar_images(
-    images: Sequence[SplitImage], known: set[tuple[str, PurePosixPath]], track: Track
+    images: Sequence[SplitImage], known: set[tuple[str, PurePosixPath]], track: TrackHashes
 ) -> Iterator[Leak]:
     """Yield pairs of images with symbols that show the same, apart from known equal images."""
     compared = [

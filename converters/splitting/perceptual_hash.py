@@ -1,15 +1,16 @@
 """Perceptual hashes, by which copies of an image are found after scaling and re-encoding.
 
 A hash contains the signs of the low frequencies of the image's cosine transform, relative to their
-median, as in pHash, https://www.phash.org. Hashes of copies of engraved pages (JPEG, half the
-size, binarised, noise, rotated by 0.3 degrees) differ in at most 13 % of the bits, those of
-different pages in at least 33 %.
+median, as in pHash, https://www.phash.org. An image has two hashes: that of the whole image, and
+that of the part with ink, which stays the same if the image is shifted or its margins are cropped.
+Two images are similar if either hash is. ``benchmarks/image_copies.py`` measures which copies are
+found.
 
 Shapes: N, M images; W 64-bit words of a hash.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
@@ -20,8 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters import images
+from converters.tracking import Track, untracked
 
-Track: TypeAlias = Callable[[Iterable[NDArray[np.uint64]], int], Iterable[NDArray[np.uint64]]]
+TrackHashes: TypeAlias = Track[NDArray[np.uint64]]
 """Progress display, which yields the hashes of all images unchanged."""
 SIDE_PX = 64
 """Side to which an image is reduced."""
@@ -32,6 +34,11 @@ MAX_DIFFERENT = 0.2
 MIN_CORRELATION = 0.75
 """Minimum correlation of two copies of an image, which near-empty images with similar hashes
 do not reach."""
+MIN_INK = 0.02
+"""Minimum share of the height and of the width that ink extends over, below which an image has no
+part with ink."""
+INK_PX = 512
+"""Longer side to which an image is reduced to find its ink, so that specks of dust vanish."""
 COMPARED_PX = 192
 """Side to which images with similar hashes are reduced to compare them."""
 MOST_SIMILAR = 10
@@ -40,12 +47,7 @@ _BLOCK = 1 << 22
 """Number of words that are compared at once."""
 
 
-def untracked(hashes: Iterable[NDArray[np.uint64]], total: int) -> Iterable[NDArray[np.uint64]]:
-    """Return hashes unchanged, without showing the progress."""
-    return hashes
-
-
-def perceptual_hashes(paths: Sequence[Path], track: Track = untracked) -> NDArray[np.uint64]:
+def perceptual_hashes(paths: Sequence[Path], track: TrackHashes = untracked) -> NDArray[np.uint64]:
     """Hash images, in threads.
 
     Args:
@@ -53,14 +55,14 @@ def perceptual_hashes(paths: Sequence[Path], track: Track = untracked) -> NDArra
         track: Progress display.
 
     Returns:
-        Hashes, shape ``(N, W)``.
+        Hashes of the whole image and of its ink, shape ``(N, 2, W)``.
 
     Raises:
         InputError: An image is missing or damaged.
     """
     with ThreadPool(os.cpu_count()) as pool:
         hashes = list(track(pool.imap(_hash, paths, chunksize=8), len(paths)))
-    return np.array(hashes, np.uint64).reshape(len(paths), FREQUENCIES**2 // 64)
+    return np.array(hashes, np.uint64).reshape(len(paths), 2, FREQUENCIES**2 // 64)
 
 
 def similar_pairs(
@@ -69,14 +71,14 @@ def similar_pairs(
     """Yield pairs of images whose hashes are similar, at most ``MOST_SIMILAR`` of each first image.
 
     Args:
-        first: Hashes, shape ``(N, W)``.
-        second: Hashes, shape ``(M, W)``.
+        first: Hashes, shape ``(N, 2, W)``.
+        second: Hashes, shape ``(M, 2, W)``.
     """
     limit = int(MAX_DIFFERENT * FREQUENCIES**2)
     n_rows = max(1, _BLOCK // max(1, second.size))
     for start in range(0, len(first), n_rows):
-        block = first[start : start + n_rows, None] ^ second[None]  # (rows, M, W)
-        different = np.bitwise_count(block).sum(axis=2, dtype=np.int64)  # (rows, M)
+        block = first[start : start + n_rows, None] ^ second[None]  # (rows, M, 2, W)
+        different = np.bitwise_count(block).sum(axis=3, dtype=np.int64).min(axis=2)  # (rows, M)
         for row in np.flatnonzero((different <= limit).any(axis=1)).tolist():
             nearest = np.argsort(different[row], kind="stable")[:MOST_SIMILAR]
             for column in nearest[different[row, nearest] <= limit].tolist():
@@ -89,23 +91,55 @@ def are_copies(first: Path, second: Path) -> bool:
     Raises:
         InputError: An image is missing or damaged.
     """
-    one, two = _compared(first), _compared(second)
-    return bool(cv2.matchTemplate(one, two, cv2.TM_CCOEFF_NORMED).max() >= MIN_CORRELATION)
+    return max(map(_correlation, _compared(first), _compared(second))) >= MIN_CORRELATION
+
+
+def _correlation(one: NDArray[np.uint8], two: NDArray[np.uint8]) -> float:
+    return float(cv2.matchTemplate(one, two, cv2.TM_CCOEFF_NORMED).max())
 
 
 @lru_cache(maxsize=2048)
-def _compared(path: Path) -> NDArray[np.uint8]:
+def _compared(path: Path) -> list[NDArray[np.uint8]]:
     return _reduced(path, COMPARED_PX)
 
 
 def _hash(path: Path) -> NDArray[np.uint64]:
-    frequencies = cv2.dct(_reduced(path, SIDE_PX).astype(np.float32))[:FREQUENCIES, :FREQUENCIES]
+    """Return the hashes of the whole image and of its ink, shape ``(2, W)``."""
+    return np.stack([_bits(part) for part in _reduced(path, SIDE_PX)])
+
+
+def _bits(part: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    frequencies = cv2.dct(part.astype(np.float32))[:FREQUENCIES, :FREQUENCIES]
     bits = frequencies > np.median(frequencies)
     return np.packbits(bits).view(np.uint64)
 
 
-def _reduced(path: Path, side: int) -> NDArray[np.uint8]:
-    """Return an image as grey levels, shape ``(side, side)``."""
+def _reduced(path: Path, side: int) -> list[NDArray[np.uint8]]:
+    """Return an image, and its part with ink, as grey levels of shape ``(side, side)``."""
     image = images.read(path)
-    grey = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-    return np.asarray(cv2.resize(grey, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
+    is_grey = image.ndim == 2
+    grey = np.asarray(image if is_grey else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
+    rows, columns = _ink_box(grey)
+    return [
+        np.asarray(cv2.resize(part, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
+        for part in (grey, grey[rows, columns])
+    ]
+
+
+def _ink_box(grey: NDArray[np.uint8]) -> "tuple[slice[int], slice[int]]":
+    """Return the rows and columns of an image between its outermost ink; all without ink.
+
+    Args:
+        grey: Grey levels, shape ``(height, width)``.
+    """
+    scale = min(1.0, INK_PX / max(grey.shape))
+    small = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    _, ink = cv2.threshold(small, 0, 1, cv2.THRESH_BINARY_INV | cv2.THRESH_OTSU)
+    bounds = []
+    for axis, length in enumerate(grey.shape):
+        lines = np.flatnonzero(ink.any(axis=1 - axis))
+        if len(lines) < MIN_INK * ink.shape[axis]:
+            return slice(0, grey.shape[0]), slice(0, grey.shape[1])
+        per_line = length / ink.shape[axis]
+        bounds.append(slice(int(lines[0] * per_line), round((lines[-1] + 1) * per_line)))
+    return bounds[0], bounds[1]

@@ -1,10 +1,8 @@
 """Rendering of reports as self-contained HTML pages that load nothing when opened."""
 
-from base64 import b64encode
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from hashlib import sha256
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -56,15 +54,6 @@ class PlotGroup:
     hidden_title: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Inline:
-    """Content of a ``style`` or ``script`` element."""
-
-    text: Markup
-    hash: str
-    """Source expression that permits the element in a content security policy."""
-
-
 def render(template: str, **context: object) -> str:
     """Render a template of this folder; all text is escaped except markup.
 
@@ -91,17 +80,6 @@ def stream(template: str, **context: object) -> Iterator[str]:
         jinja2.UndefinedError: The template uses a variable that ``context`` does not contain.
     """
     return _environment().get_template(template).generate(**context)
-
-
-def inline(files: Iterable[str]) -> Inline:
-    """Join style sheets or scripts of this folder into one element.
-
-    Args:
-        files: Paths of the files, relative to this folder.
-    """
-    text = "\n".join((_FOLDER / file).read_text("utf-8") for file in files)
-    digest = b64encode(sha256(text.encode()).digest()).decode()
-    return Inline(text=Markup(text), hash=f"sha256-{digest}")
 
 
 @cache

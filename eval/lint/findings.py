@@ -1,8 +1,8 @@
 """Findings of the checks, and the report that contains them."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import PurePosixPath
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 Level = Literal["error", "warning", "off"]
@@ -32,6 +32,33 @@ class Example:
         """Return the example with the keys ``split``, ``page`` and ``box_xyxy``."""
         box = [round(side, 2) for side in self.box_xyxy] if self.box_xyxy else None
         return {"split": self.split, "page": str(self.page), "box_xyxy": box}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RankedLabel:
+    """A label that a prediction contradicts, or a prediction without a label."""
+
+    score: float
+    """Quality of the label, 0 to 1; low for likely bugs."""
+    example: Example
+    """Box of the label, or of the prediction if it has no label."""
+    class_name: str
+    """Class of the label; empty if there is none."""
+    predicted_class: str
+    confidence: float
+    """Confidence of the prediction, scaled so that the threshold of its class is 0.5."""
+    predicted_xyxy: tuple[float, float, float, float]
+    """Box of the prediction in pixels."""
+    source: str
+    """Source of the page; empty if the data set has only one."""
+    path: Path
+    staff_space: float
+    """Staff space of the image in pixels."""
+
+    @property
+    def group(self) -> tuple[str, str]:
+        """Class and source under which it is counted."""
+        return self.class_name or self.predicted_class, self.source
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,6 +109,8 @@ class LintReport:
     """Errors first, in the order of the rules."""
     skipped: Sequence[str] = ()
     """Rules that could not be checked, each with the reason."""
+    ranked: Mapping[str, Sequence[RankedLabel]] = field(default_factory=dict)
+    """Labels that predictions contradict by rule, lowest score first."""
 
     @property
     def n_errors(self) -> int:

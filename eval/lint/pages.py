@@ -4,15 +4,17 @@ Shapes: N boxes of an image.
 """
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from converters import images
+from converters.boxes import Boxes
 from converters.files.hashes import SHORT_BYTES, short_hash
 from converters.formats.yolo_dataset import YoloDataset
 from converters.images import Pixels
@@ -21,11 +23,15 @@ from converters.page import Page
 from converters.prepare.preparation import PageProperties
 from converters.prepare.staff_lines import measure_staff_space
 from eval.lint.ink import Ink, find_ink
+from eval.lint.label_scores import LabelScores, Predictions, label_scores
+from eval.lint.unlabelled import Unlabelled, find_unlabelled
 
 EDGE_PX = 1.0
 """Distance to the border of an image at which a box touches it."""
 _TILE = re.compile(r"__x\d{5,}_y\d{5,}$")
 """End of a tile's name, see :func:`converters.prepare.tiles.tile_name`."""
+_PIXELS = frozenset({"pixels", "ink", "unlabelled"})
+"""Properties of the size of the image."""
 _FOLDERS = frozenset({"images", "train", "val", "valid", "test"})
 """Names of folders that do not describe a source."""
 
@@ -46,8 +52,18 @@ class LintPage:
     """Staff space in pixels according to the manifest; None if it is not recorded."""
     recorded_hash: str
     """Hash of the page that the image shows, according to the manifest; empty if unknown."""
+    recorded_work: str = ""
+    """Work of the page according to the manifest; empty if it is unknown or in the page's name."""
     may_be_read: bool = True
     """Whether checks may open the image."""
+    predict: "Callable[[LintPage], Predictions | None] | None" = None
+    """Function that finds the symbols of the image with a trained network, if there is one."""
+    measured: dict[str, Any] = field(default_factory=dict, init=False)
+    """Results of the checks that have read the pixels, by name of their class."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the content to send to another process: no pixels."""
+        return {name: value for name, value in vars(self).items() if name not in _PIXELS}
 
     @cached_property
     def pixels(self) -> Pixels:
@@ -69,6 +85,24 @@ class LintPage:
         return None if space is None else find_ink(self.pixels, space)
 
     @cached_property
+    def unlabelled(self) -> Unlabelled | None:
+        """Ink of the image that is in no box; None without staves."""
+        ink, space = self.ink, self.staff_space
+        if ink is None or space is None:
+            return None
+        return find_unlabelled(ink, self.page.boxes_xyxy, space)
+
+    @cached_property
+    def predictions(self) -> Predictions | None:
+        """Symbols that a trained network finds; None without a network, or without staves."""
+        return self.predict(self) if self.predict else None
+
+    @cached_property
+    def label_scores(self) -> LabelScores | None:
+        """Scores of the labels by the predictions; None without predictions."""
+        return None if self.predictions is None else label_scores(self.page, self.predictions)
+
+    @cached_property
     def distinct(self) -> NDArray[np.intp]:
         """Indices of the first of equal rows, in the order of the rows."""
         columns = self.rows.astype(np.float32).T  # (5, N)
@@ -86,9 +120,13 @@ class LintPage:
     @cached_property
     def on_edge(self) -> NDArray[np.bool_]:
         """True for boxes that touch the border of the image, shape ``(N,)``."""
-        boxes, page = self.page.boxes_xyxy, self.page
-        limits = [page.width - EDGE_PX, page.height - EDGE_PX]
-        return np.asarray((boxes[:, :2] <= EDGE_PX).any(1) | (boxes[:, 2:] >= limits).any(1))
+        return self.touch_edge(self.page.boxes_xyxy)
+
+    def touch_edge(self, boxes_xyxy: Boxes) -> NDArray[np.bool_]:
+        """Return whether each of K boxes touches the border of the image, shape ``(K,)``."""
+        limits = [self.page.width - EDGE_PX, self.page.height - EDGE_PX]
+        low, high = boxes_xyxy[:, :2] <= EDGE_PX, boxes_xyxy[:, 2:] >= limits
+        return np.asarray((low | high).any(axis=1))
 
     @cached_property
     def is_complete(self) -> NDArray[np.bool_]:
@@ -162,6 +200,7 @@ class RecordedPages:
             is_tile=self._are_tiles or _TILE.search(name.stem) is not None,
             recorded_space=None if space is None else space * scale,
             recorded_hash=tiled.sha256 if tiled else "",
+            recorded_work=properties.work,
             may_be_read=may_be_read,
         )
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from eval.lint.checks.badly_placed_labels import BadlyPlacedLabels
 from eval.lint.checks.boxes_without_ink import BoxesWithoutInk
 from eval.lint.checks.constant_sizes import ConstantSizes
 from eval.lint.checks.corners_as_sizes import CornersAsSizes
@@ -14,16 +15,20 @@ from eval.lint.checks.mirrored_images import MirroredImages
 from eval.lint.checks.missing_labels import MissingLabels
 from eval.lint.checks.near_duplicates import NearDuplicates
 from eval.lint.checks.one_box_two_classes import OneBoxTwoClasses
+from eval.lint.checks.overlooked_labels import OverlookedLabels
 from eval.lint.checks.rare_classes import RareClasses
 from eval.lint.checks.self_suppressed import SelfSuppressed
 from eval.lint.checks.shifted_boxes import ShiftedBoxes
 from eval.lint.checks.size_differences import SizeDifferences
 from eval.lint.checks.structure import Structure
 from eval.lint.checks.swapped_classes import SwappedClasses
+from eval.lint.checks.swapped_labels import SwappedLabels
 from eval.lint.checks.too_small import TooSmall
+from eval.lint.checks.unlabelled_ink import UnlabelledInk
 from eval.lint.checks.unlikely_sizes import UnlikelySizes
 from eval.lint.findings import Finding, Level, LintReport, Occurrence
 from eval.lint.pages import LintPage
+from eval.lint.ranking import RankingCheck
 
 
 class Check(Protocol):
@@ -49,6 +54,8 @@ class Rule:
     """Thresholds and their defaults."""
     needs_whole_pages: bool = False
     """Whether tiles are skipped."""
+    needs_predictions: bool = False
+    """Whether the rule compares the labels with what a trained network finds."""
     before_training: bool = False
     """Whether ``omr train`` checks the rule: an error that shows in boxes alone, whatever part of a
     page the images show."""
@@ -177,9 +184,23 @@ RULES = (
         id="missing-labels",
         level="warning",
         check=MissingLabels,
-        thresholds={"min_similarity": 0.6, "min_share": 0.005, "min_count": 3},
+        thresholds={
+            "min_similarity": 0.6,
+            "max_distance": 1.5,
+            "min_share": 0.005,
+            "min_share_of_others": 0.02,
+            "min_count": 3,
+        },
         meaning="pages were labelled in part; training takes unlabelled symbols for background",
         remedy="label the rest, or remove these pages",
+    ),
+    Rule(
+        id="unlabelled-ink",
+        level="warning",
+        check=UnlabelledInk,
+        thresholds={"min_covered": 0.5, "min_share": 0.05, "min_count": 1},
+        meaning="only some of the symbols were labelled; training takes the others for background",
+        remedy="label the rest, or remove these pages, or these classes from the class map",
     ),
     Rule(
         id="box-without-ink",
@@ -241,6 +262,33 @@ RULES = (
         remedy="omit them in the class map, or add pages that contain them",
     ),
     Rule(
+        id="overlooked-label",
+        level="warning",
+        check=OverlookedLabels,
+        thresholds={"max_score": 0.4, "min_share": 0.005, "min_count": 3},
+        needs_predictions=True,
+        meaning="symbols were not labelled; training takes them for background",
+        remedy="look through the worklist, and label them",
+    ),
+    Rule(
+        id="badly-placed-label",
+        level="warning",
+        check=BadlyPlacedLabels,
+        thresholds={"max_score": 0.7, "min_share": 0.005, "min_count": 3},
+        needs_predictions=True,
+        meaning="boxes were drawn carelessly, or moved",
+        remedy="look through the worklist, and correct the boxes",
+    ),
+    Rule(
+        id="swapped-label",
+        level="warning",
+        check=SwappedLabels,
+        thresholds={"max_score": 0.4, "min_share": 0.005, "min_count": 3},
+        needs_predictions=True,
+        meaning="symbols were labelled as another class, or the class map merges them differently",
+        remedy="look through the worklist, and correct the classes",
+    ),
+    Rule(
         id="leak-image",
         level="error",
         check=LeakedImages,
@@ -252,7 +300,7 @@ RULES = (
         level="error",
         check=LeakedWorks,
         meaning="pages of a work, piece or writer were divided between splits",
-        remedy="split again with omr convert --val, by work",
+        remedy="split again with omr split, by work",
     ),
 )
 """All rules, in the order of their findings."""
@@ -278,6 +326,8 @@ def lint(
     pages: Iterable[LintPage],
     names: Sequence[str],
     settings: Mapping[str, RuleSettings] | None = None,
+    *,
+    with_predictions: bool = False,
 ) -> LintReport:
     """Check the labels of a data set.
 
@@ -285,9 +335,14 @@ def lint(
         pages: Images with their boxes; only one is held in memory.
         names: Names of the classes.
         settings: Settings by rule; None for the defaults.
+        with_predictions: Whether to check the rules that need predictions.
     """
     settings = settings or default_settings()
-    active = [rule for rule in RULES if settings[rule.id].level != "off"]
+    active = [
+        rule
+        for rule in RULES
+        if settings[rule.id].level != "off" and (with_predictions or not rule.needs_predictions)
+    ]
     checks = {rule.id: rule.check(names, settings[rule.id].thresholds) for rule in active}
     n_boxes, n_images, n_tiles = 0, 0, 0
     for page in pages:
@@ -295,6 +350,27 @@ def lint(
         for rule in active:
             if not (page.is_tile and rule.needs_whole_pages):
                 checks[rule.id].add(page)
+    return LintReport(
+        n_images=n_images,
+        n_boxes=n_boxes,
+        findings=_findings(active, checks, settings),
+        skipped=[
+            f"{rule.id}: needs whole pages, not tiles"
+            for rule in active
+            if rule.needs_whole_pages and n_images and n_tiles == n_images
+        ],
+        ranked={
+            name: check.ranked()
+            for name, check in checks.items()
+            if isinstance(check, RankingCheck)
+        },
+    )
+
+
+def _findings(
+    rules: Sequence[Rule], checks: Mapping[str, Check], settings: Mapping[str, RuleSettings]
+) -> list[Finding]:
+    """Return the findings of all checks, errors first."""
     findings = [
         Finding(
             rule=rule.id,
@@ -303,16 +379,7 @@ def lint(
             meaning=rule.meaning,
             remedy=rule.remedy,
         )
-        for rule in active
+        for rule in rules
         for occurrence in checks[rule.id].occurrences()
     ]
-    return LintReport(
-        n_images=n_images,
-        n_boxes=n_boxes,
-        findings=sorted(findings, key=lambda finding: finding.level != "error"),
-        skipped=[
-            f"{rule.id}: needs whole pages, not tiles"
-            for rule in active
-            if rule.needs_whole_pages and n_images and n_tiles == n_images
-        ],
-    )
+    return sorted(findings, key=lambda finding: finding.level != "error")

@@ -18,6 +18,9 @@ from converters.boxes import Boxes
 FILE = Path(__file__).with_name("symbol_shapes.json")
 CELLS = 8
 """Cells per side of the grid in which the ink of a box is measured."""
+ALIKE = 0.5
+"""Distance between the shapes of two classes with the same glyph, as a fraction of the larger
+distance within them."""
 SIZE_WEIGHT = 0.25
 """Weight of a factor of two in width or height, relative to the difference of all cells."""
 
@@ -39,6 +42,14 @@ def symbol_shapes() -> Mapping[str, SymbolShape]:
     return msgspec.json.decode(FILE.read_bytes(), type=dict[str, SymbolShape])
 
 
+@cache
+def are_alike(first: str, second: str) -> bool:
+    """Return whether two classes have the same glyph, such as accidentals by their role."""
+    a, b = symbol_shapes()[first], symbol_shapes()[second]
+    least = float(distances(np.array(a.shapes), np.array(b.shapes)).min())
+    return least <= ALIKE * max(a.far, b.far)
+
+
 def features(ink: NDArray[np.int32], boxes_xyxy: Boxes, space: float) -> NDArray[np.float64]:
     """Describe the ink in boxes: the share of ink in each cell of a grid, and the box's size.
 
@@ -57,7 +68,7 @@ def features(ink: NDArray[np.int32], boxes_xyxy: Boxes, space: float) -> NDArray
     y = boxes_xyxy[:, 1:2] + sides[:, 1:] * steps
     sums = np.diff(np.diff(_interpolated(ink, x, y), axis=1), axis=2)  # (N, CELLS, CELLS)
     shares = sums / (sides.prod(1) / CELLS**2)[:, None, None]
-    return np.column_stack((shares.reshape(len(sides), -1), np.log2(sides / space)))
+    return np.column_stack((shares.reshape(len(sides), CELLS**2), np.log2(sides / space)))
 
 
 def _interpolated(

@@ -10,7 +10,7 @@ hotcoco's ``compare`` is not used, for the reason given in :mod:`eval.metrics.bo
 Shapes: P pages, C classes, K runs of a group, W weightings of the pages.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TypeAlias
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from class_maps import ConfigError
 from converters.page import Page
+from converters.tracking import Track, untracked
 from eval.metrics.backends import Backend
 from eval.metrics.bootstrap import (
     MEANS,
@@ -43,7 +44,7 @@ from eval.reports.comparison import (
     Verdict,
 )
 
-TrackRuns: TypeAlias = Callable[[Iterable[Iterable[Page]], int], Iterable[Iterable[Page]]]
+TrackRuns: TypeAlias = Track[Iterable[Page]]
 """Yields runs unchanged while showing progress; the second argument is the number of runs."""
 _IOUS = {"ap": tuple(np.linspace(0.5, 0.95, 10).tolist()), "ap50": (0.5,)}
 
@@ -62,10 +63,6 @@ class _Scores:
     instance_weighted: NDArray[np.float64]
 
 
-def _untracked(runs: Iterable[Iterable[Page]], _n_runs: int) -> Iterable[Iterable[Page]]:
-    return runs
-
-
 def compare_runs(
     truths: Iterable[Page],
     groups: Sequence[Sequence[Iterable[Page]]],
@@ -75,7 +72,7 @@ def compare_runs(
     n_bootstrap: int = 1000,
     seed: int = 0,
     backend: Backend = "hotcoco",
-    track: TrackRuns = _untracked,
+    track: TrackRuns = untracked,
 ) -> tuple[ComparisonReport, ...]:
     """Compare the AP of groups of predictions with that of the first group.
 

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from class_maps import short_list
+from eval.html.inline import inline
 from eval.html.number_format import amount, counted
-from eval.html.page import Fact, Table, inline, render
+from eval.html.page import Fact, Table, render
 from eval.reports.confusion_matrix import confusions, full_matrix, reduced_matrix
 from eval.reports.detection import FREQUENT, MeanMetrics
 from eval.reports.evaluation import EvaluationReport

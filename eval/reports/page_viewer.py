@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from converters import images as image_files
 from converters.images import Pixels
 from converters.page import Page
-from eval.html.page import inline, stream
+from eval.html.inline import inline
+from eval.html.page import stream
 from eval.pictures.drawing import class_colour
 
 MAX_IMAGE_SIDE_PX = 3000

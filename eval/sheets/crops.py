@@ -3,19 +3,19 @@
 Shapes: an image is ``(H, W)`` or ``(H, W, 3)``, its colours in OpenCV's order, BGR.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from converters import images
+from converters.files.process_pool import in_order
 from converters.images import Pixels
 from converters.prepare.staff_lines import measure_staff_space
 from eval.pictures.drawing import Colour
-from eval.sheets.selection import Box, ChosenSymbol
+from eval.sheets.selection import ChosenSymbol
 
 SPACE_PX = 16
 """Staff space of a crop in pixels."""
@@ -25,9 +25,11 @@ MARGIN_PX = 12
 """Context around a box in pixels of the image if its staff space is unknown."""
 MOST_PX = 360
 """Maximum side of a crop in pixels; larger symbols are scaled down further."""
-BEYOND: Colour = (225, 225, 225)
+BEYOND = (225, 225, 225)
 """Colour of what is beyond the image."""
 FRAME: Colour = (0, 80, 230)
+PREDICTED_FRAME: Colour = (200, 110, 0)
+"""Colour of the box of a prediction."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -41,14 +43,12 @@ class Crop:
     """Whether its staff space is below ``SPACE_PX``, because the symbol is large."""
 
 
-def cut_crops(
-    symbols: Sequence[ChosenSymbol], read: Callable[[Path], Pixels] = images.read
-) -> Iterator[Crop]:
+def cut_crops(symbols: Iterable[ChosenSymbol], workers: int = 1) -> Iterator[Crop]:
     """Cut symbols out of their images, each of which is decoded once.
 
     Args:
         symbols: Symbols to show.
-        read: Function that decodes an image file.
+        workers: Number of processes; does not change the result.
 
     Yields:
         Crops, grouped by image.
@@ -56,15 +56,25 @@ def cut_crops(
     Raises:
         InputError: An image is damaged.
     """
-    by_path = sorted(symbols, key=lambda symbol: symbol.path)
-    for path, group in groupby(by_path, key=lambda symbol: symbol.path):
-        image, of_image = read(path), list(group)
-        space = of_image[0].staff_space
-        if space is None:
-            spaces = measure_staff_space(image)
-            space = spaces.most if spaces else None
-        for symbol in of_image:
-            yield _cut(image, symbol, space)
+    of_image: dict[Path, list[ChosenSymbol]] = {}
+    for symbol in sorted(symbols, key=lambda symbol: symbol.image.path):
+        of_image.setdefault(symbol.image.path, []).append(symbol)
+    for crops in in_order(crops_of_image, of_image.values(), workers):
+        yield from crops
+
+
+def crops_of_image(symbols: Sequence[ChosenSymbol]) -> list[Crop]:
+    """Cut symbols out of one image.
+
+    Raises:
+        InputError: The image is damaged.
+    """
+    image = images.read(symbols[0].image.path)
+    space = symbols[0].image.staff_space
+    if space is None:
+        spaces = measure_staff_space(image)
+        space = spaces.most if spaces else None
+    return [_cut(image, symbol, space) for symbol in symbols]
 
 
 def _cut(image: Pixels, symbol: ChosenSymbol, space: float | None) -> Crop:
@@ -79,7 +89,9 @@ def _cut(image: Pixels, symbol: ChosenSymbol, space: float | None) -> Crop:
     region = _region(image, left, top, right, bottom)
     width, height = (max(1, round(n * factor)) for n in (right - left, bottom - top))
     pixels = images.scaled(region, width, height)
-    _draw_frame(pixels, (x0 - left, y0 - top, x1 - left, y1 - top), factor)
+    for box, colour in ((symbol.box_xyxy, FRAME), (symbol.predicted_xyxy, PREDICTED_FRAME)):
+        if box is not None:
+            _draw_frame(pixels, np.subtract(box, [left, top] * 2).tolist(), factor, colour)
     return Crop(symbol=symbol, pixels=pixels, is_reduced=factor < wanted)
 
 
@@ -96,8 +108,8 @@ def _region(image: Pixels, left: int, top: int, right: int, bottom: int) -> Pixe
     return region
 
 
-def _draw_frame(pixels: Pixels, box_xyxy: Box, factor: float) -> None:
+def _draw_frame(pixels: Pixels, box_xyxy: Sequence[float], factor: float, colour: Colour) -> None:
     """Draw a frame one pixel wide just outside of a box, so that it hides no part of a stem."""
     x0, y0 = (int(np.floor(low * factor + 0.1)) - 1 for low in box_xyxy[:2])
     x1, y1 = (int(np.ceil(high * factor - 0.1)) for high in box_xyxy[2:])
-    cv2.rectangle(pixels, (x0, y0), (x1, y1), FRAME, 1)
+    cv2.rectangle(pixels, (x0, y0), (x1, y1), colour, 1)

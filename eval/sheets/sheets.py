@@ -1,25 +1,19 @@
-"""Contact sheets as pictures, and an HTML index that filters their crops."""
+"""Contact sheets: the crops of each class and source, arranged in rows."""
 
-import re
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-
-import numpy as np
 
 from converters import images
-from eval.html import page
+from converters.prepare.candidates import REASONS
 from eval.sheets.crops import Crop
-from eval.sheets.selection import LARGEST, RANDOM, SMALLEST, Group
+from eval.sheets.selection import Group
 
-INDEX = "index.html"
-FOLDER = "sheets"
 WIDTH = 1200
 """Maximum width of a sheet in pixels."""
 GAP = 6
 """Pixels between crops."""
-_NOT_IN_NAMES = re.compile(r"[^\w.-]+")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -47,7 +41,12 @@ class PlacedCrop:
         """Image and box, for finding the symbol in the data set."""
         symbol = self.crop.symbol
         box = " ".join(f"{side:.0f}" for side in symbol.box_xyxy)
-        return f"{symbol.split}/{symbol.image} [{box}]"
+        return f"{symbol.image.split}/{symbol.image.name} [{box}]"
+
+    @property
+    def url(self) -> str:
+        """The picture of the crop as a data URL."""
+        return f"data:image/png;base64,{b64encode(images.png(self.crop.pixels)).decode()}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -58,71 +57,44 @@ class Sheet:
     source: str
     n_symbols: int
     """Number of symbols of this class and source in the data set."""
-    file: str
-    """Picture, relative to the index."""
     width: int
     height: int
     crops: tuple[PlacedCrop, ...]
 
 
-def write_sheets(
-    crops: Iterable[Crop], counts: Counter[Group], folder: Path, *, title: str
-) -> list[Sheet]:
-    """Write a picture per class and source, and the index.
+def arranged_sheets(crops: Iterable[Crop], counts: Counter[Group]) -> list[Sheet]:
+    """Arrange crops in a sheet per class and source.
 
     Args:
         crops: Crops in any order.
         counts: Number of symbols of every class and source.
-        folder: Folder to fill.
-        title: Name of the data set.
 
     Returns:
-        Sheets by class and source.
-
-    Raises:
-        OSError: A file cannot be written.
+        Sheets with crops, by class and source.
     """
     groups: dict[Group, list[Crop]] = {group: [] for group in sorted(counts)}
     for crop in crops:
-        groups[crop.symbol.class_name, crop.symbol.source].append(crop)
-    (folder / FOLDER).mkdir(parents=True)
-    sheets = []
-    for number, (group, of_group) in enumerate(groups.items()):
-        if of_group:
-            name = _NOT_IN_NAMES.sub("_", "-".join(filter(None, group)))[:80]
-            file = f"{FOLDER}/{number:03}-{name}.png"
-            sheets.append(_write_sheet(of_group, group, counts[group], folder, file))
-    _write_index(sheets, folder / INDEX, title)
-    return sheets
+        groups[crop.symbol.class_name, crop.symbol.image.source].append(crop)
+    return [_sheet(crops, group, counts[group]) for group, crops in groups.items() if crops]
 
 
-def _write_sheet(
-    crops: Sequence[Crop], group: Group, n_symbols: int, folder: Path, file: str
-) -> Sheet:
+def _sheet(crops: Sequence[Crop], group: Group, n_symbols: int) -> Sheet:
     placed = arranged(sorted(crops, key=_order))
-    width = max(crop.x + crop.width for crop in placed)
-    height = max(crop.y + crop.height for crop in placed)
-    canvas = np.full((height, width, 3), 255, np.uint8)
-    for crop in placed:
-        rows, columns = slice(crop.y, crop.y + crop.height), slice(crop.x, crop.x + crop.width)
-        canvas[rows, columns] = crop.crop.pixels
-    images.write(canvas, folder / file)
     return Sheet(
         class_name=group[0],
         source=group[1],
         n_symbols=n_symbols,
-        file=file,
-        width=width,
-        height=height,
+        width=max(crop.x + crop.width for crop in placed),
+        height=max(crop.y + crop.height for crop in placed),
         crops=tuple(placed),
     )
 
 
 def _order(crop: Crop) -> tuple[int, str, str]:
-    """Sort findings first, then extreme sizes, then random symbols."""
+    """Sort findings first, then extreme sizes and shapes, then random symbols."""
     reason = crop.symbol.reason
-    last = (LARGEST, SMALLEST, RANDOM)
-    return last.index(reason) if reason in last else -1, reason, str(crop.symbol.image)
+    rank = REASONS.index(reason) if reason in REASONS else -1
+    return rank, reason, str(crop.symbol.image.name)
 
 
 def arranged(crops: Sequence[Crop]) -> list[PlacedCrop]:
@@ -136,18 +108,3 @@ def arranged(crops: Sequence[Crop]) -> list[PlacedCrop]:
         placed.append(PlacedCrop(crop=crop, x=x, y=y))
         x, row_height = x + width + GAP, max(row_height, height)
     return placed
-
-
-def _write_index(sheets: Sequence[Sheet], path: Path, title: str) -> None:
-    reasons = Counter(crop.crop.symbol.reason for sheet in sheets for crop in sheet.crops)
-    text = page.render(
-        "sheets.html.j2",
-        title=title,
-        sheets=sheets,
-        class_names=sorted({sheet.class_name for sheet in sheets}),
-        sources=sorted({sheet.source for sheet in sheets}),
-        reasons=sorted(reasons),
-        n_crops=sum(reasons.values()),
-        script=page.inline(["sheets.js"]),
-    )
-    path.write_text(text, encoding="utf-8")

@@ -75,8 +75,8 @@ def _categories(source: class_maps.CategoryMapping) -> dict[str, str]:
 
 
 def _with_relation(category: str, source: class_maps.CategoryMapping) -> str:
-    relation = source.relations.get(category)
-    return f"{category} ({relation})" if relation else category
+    relation = source.relations[category]
+    return category if relation == "exact" else f"{category} ({relation})"
 
 
 @app.command()

@@ -4,14 +4,15 @@ Shapes: C classes of the data set, K classes of the predictions.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 
 import numpy as np
 
 from class_maps import ConfigError, with_nearest
 from converters.page import Page
-from omr.tracking import TrackPages
+from converters.tracking import Track
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -27,6 +28,9 @@ class MatchedPredictions:
     """Classes of the data set that are never predicted."""
     n_ignored: int
     """Predictions of ignored classes."""
+    unlabelled: Mapping[str, int]
+    """Number of predictions that were omitted because the data set of their page never labels their
+    class, by class."""
 
     @property
     def n_at_max_det(self) -> int:
@@ -41,7 +45,8 @@ def match_classes(
     data_names: Sequence[str],
     *,
     max_det: int,
-    track: TrackPages,
+    track: Track[Page],
+    unlabelled: Mapping[PurePosixPath, frozenset[int]],
 ) -> MatchedPredictions:
     """Give predictions the labels of the data set, and limit their number.
 
@@ -52,18 +57,23 @@ def match_classes(
         data_names: Class names of the data set, length C.
         max_det: Maximum number of symbols per page.
         track: Wrapper around the predicted pages that shows progress.
+        unlabelled: Labels of the classes that are never annotated on a page, by its name;
+            predictions of them are omitted.
     """
-    pages, n_ignored = [], 0
+    pages, n_ignored, omitted = [], 0, Counter[str]()
     for page in track(predicted, n_pages):
-        kept = relabel(page, names, data_names)
-        n_ignored += len(page.labels) - len(kept.labels)
-        pages.append(kept.only(slice(max_det)))
+        known = relabel(page, names, data_names)
+        n_ignored += len(page.labels) - len(known.labels)
+        is_labelled = ~np.isin(known.labels, [*unlabelled.get(page.image, ())])
+        omitted.update(data_names[label] for label in known.labels[~is_labelled].tolist())
+        pages.append(known.only(is_labelled).only(slice(max_det)))
     return MatchedPredictions(
         pages=pages,
         max_det=max_det,
         ignored_classes=tuple(name for name in names if name not in data_names),
         missing_classes=tuple(name for name in data_names if name not in names),
         n_ignored=n_ignored,
+        unlabelled={name: omitted[name] for name in data_names if omitted[name]},
     )
 
 

@@ -30,6 +30,8 @@ class DataEntry(msgspec.Struct, frozen=True, kw_only=True):
     """Hash of the label files."""
     truths: str
     """Hash of the ground truth as it was scored."""
+    unlabelled: str = ""
+    """Hash of the classes that do not count on each page; empty if all of them count."""
 
 
 class ClassesEntry(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ from converters.manifest import Manifest, Preparation, preparation, read_manifes
 from converters.page import Page
 from converters.prepare.preparation import PageProperties
 from omr.scoring.page_groups import page_groups, page_properties
+from omr.scoring.unlabelled import unlabelled_labels
 from reading.page_tiles import PageTiles, merge_tiles, page_tiles
 
 Unit: TypeAlias = Literal["page", "tile"]
@@ -29,6 +30,8 @@ class EvaluationSet:
     unit: Unit
     truths: tuple[Page, ...]
     """Ground truth of every page or tile."""
+    unlabelled: Mapping[PurePosixPath, frozenset[int]]
+    """Labels of the classes that the data set of each page or tile never annotates, by its name."""
     image_files: tuple[PurePosixPath, ...]
     """Names of the image files of the split, relative to its image folder."""
     tiled_pages: tuple[PageTiles, ...]
@@ -122,6 +125,7 @@ def read_evaluation_set(data: Path, split: str, unit: Unit | None) -> Evaluation
         split=split,
         unit=chosen,
         truths=_with_known_staff_spaces(truths, prepared, properties),
+        unlabelled=unlabelled_labels(manifest, truths, dataset.names),
         image_files=tuple(page.image for page in pages),
         tiled_pages=tiled_pages,
         is_tiled=tiled is not None,

@@ -8,13 +8,13 @@ import numpy as np
 
 from class_maps import ConfigError, short_list
 from converters.page import Page
+from converters.tracking import Track
 from eval.metrics.coco import MAX_CONF
 from omr.scoring.class_matching import check_names, match_classes
 from omr.scoring.evaluation_set import EvaluationSet
 from omr.scoring.predicted_images import ImageNames, PredictedImage, PredictionSet
 from omr.scoring.protocol import LOWEST_SCORE, ScoringSettings
 from omr.scoring.scored_predictions import ScoredPredictions
-from omr.tracking import TrackPages
 from reading.max_det import suggested_max_det
 from reading.page_tiles import merge_tiles
 
@@ -34,7 +34,7 @@ EQUAL = (
 
 
 def match_predictions(
-    predictions: PredictionSet, evaluation: EvaluationSet, *, track: TrackPages
+    predictions: PredictionSet, evaluation: EvaluationSet, *, track: Track[Page]
 ) -> ScoredPredictions:
     """Bring predictions to the pages or tiles, and to the classes, of the ground truth.
 
@@ -60,7 +60,15 @@ def match_predictions(
     return ScoredPredictions(
         source=predictions.source,
         settings=settings,
-        matched=match_classes(pages, len(pages), names, data_names, max_det=max_det, track=track),
+        matched=match_classes(
+            pages,
+            len(pages),
+            names,
+            data_names,
+            max_det=max_det,
+            track=track,
+            unlabelled=evaluation.unlabelled,
+        ),
         remarks=(*predictions.remarks, *remarks),
     )
 

@@ -11,6 +11,7 @@ from converters.files.hashes import sha256, short_hashes
 from converters.manifest import Preparation
 from converters.page import Page
 from converters.page_hashes import page_hashes
+from converters.tracking import Track
 from omr.scoring.class_matching import check_names, match_classes
 from omr.scoring.evaluation_set import EvaluationSet
 from omr.scoring.onnx_weights import OnnxWeights, open_onnx, predict_squares
@@ -18,7 +19,6 @@ from omr.scoring.page_reading import read_pages
 from omr.scoring.protocol import ScoredSource, ScoringSettings, tile_settings
 from omr.scoring.result import UNKNOWN_OVERLAP, TrainingOverlap
 from omr.scoring.scored_predictions import ScoredPredictions
-from omr.tracking import TrackPages
 from reading.max_det import suggested_max_det
 from reading.network import Network, TrainingInput, training_input
 from reading.page_reader import ReadingOptions
@@ -51,7 +51,7 @@ class ModelOptions:
 
 
 def predict_evaluation_set(
-    file: Path, evaluation: EvaluationSet, options: ModelOptions, *, trust: bool, track: TrackPages
+    file: Path, evaluation: EvaluationSet, options: ModelOptions, *, trust: bool, track: Track[Page]
 ) -> ScoredPredictions:
     """Predict all pages or tiles of a split with a network.
 
@@ -78,8 +78,9 @@ def predict_evaluation_set(
     side, trained = options.side(weights), _page_input(weights, evaluation)
     max_det = suggested_max_det(evaluation.most_symbols)
     if trained is None:
-        # Classes that the data does not have must not use up the limit.
-        limit = max_det if set(names) <= set(data_names) else UNLIMITED
+        # Classes that do not count must not use up the limit.
+        do_all_count = set(names) <= set(data_names) and not any(evaluation.unlabelled.values())
+        limit = max_det if do_all_count else UNLIMITED
         pages = _predicted_images(weights, evaluation, options, max_det=limit)
     else:
         pages = _read_pages(weights, evaluation, options, trained)
@@ -87,7 +88,15 @@ def predict_evaluation_set(
     return ScoredPredictions(
         source=ScoredSource(kind="weights", name=_weights_name(file), sha256=sha256(file)),
         settings=_settings(options, side, max_det, trained),
-        matched=match_classes(pages, n_pages, names, data_names, max_det=max_det, track=track),
+        matched=match_classes(
+            pages,
+            n_pages,
+            names,
+            data_names,
+            max_det=max_det,
+            track=track,
+            unlabelled=evaluation.unlabelled,
+        ),
         overlap=_training_overlap(weights, evaluation),
         heads=_heads(weights, data_names),
         differences=_differences(

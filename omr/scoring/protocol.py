@@ -14,6 +14,7 @@ from converters.manifest import read_manifest
 from converters.versions import TOOLKIT, installed_versions
 from omr.scoring.evaluation_set import EvaluationSet, Unit
 from omr.scoring.truths_hash import hash_of_pages
+from omr.scoring.unlabelled import hash_of_unlabelled
 from reading import merging, pieces, windows
 from reading.page_reader import OVERLAP, PIECE_SCORE
 
@@ -50,6 +51,8 @@ class ScoredData:
     """Hash of the boxes and classes of all pages or tiles, as they were scored."""
     manifest: str | None
     """Hash of ``manifest.json``; None for a data set without a manifest."""
+    unlabelled: str = ""
+    """Hash of the classes that do not count on each page or tile; empty if all of them count."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,6 +138,8 @@ class Protocol:
             "truths": self.data.truths,
             "metrics": METRICS,
         }
+        if self.data.unlabelled:
+            shared["unlabelled"] = self.data.unlabelled
         digest = hashlib.sha256(json.dumps(shared, sort_keys=True).encode())
         return digest.hexdigest()[:HASH_DIGITS]
 
@@ -181,6 +186,7 @@ def _scored_data(evaluation: EvaluationSet) -> ScoredData:
         labels=dataset.fingerprint(evaluation.split),
         truths=hash_of_pages(evaluation.truths),
         manifest=sha256(manifest) if manifest.is_file() else None,
+        unlabelled=hash_of_unlabelled(evaluation.unlabelled),
     )
 
 

@@ -62,6 +62,8 @@ def protocol_differences(a: ProtocolEntry, b: ProtocolEntry) -> list[str]:
         *_pair("confidence threshold", _cut_off(a), _cut_off(b)),
         *_pair("definition of the metrics", a.metrics, b.metrics),
     ]
+    if a.data.unlabelled != b.data.unlabelled:
+        parts.append("classes that are unlabelled on some pages")
     if not parts and a.data.labels != b.data.labels:
         parts.append("label files")
     return parts or [f"hash of the protocol ({a.hash}, {b.hash})"]

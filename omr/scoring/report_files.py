@@ -81,6 +81,7 @@ def _notes(result: ScoringResult) -> list[str]:
     differences = "; ".join(result.differences)
     notes = [
         *result.remarks,
+        *filter(None, [result.unlabelled_remark]),
         *([f"differs from the training: {differences}"] if differences else []),
         result.training_remark,
     ]

@@ -1,14 +1,19 @@
 """Result of scoring: metrics, the protocol they were computed by, and what limits their meaning."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from class_maps import short_list
 from eval.html.number_format import counted
 from eval.reports.detection import DetectionReport
 from eval.reports.evaluation import EvaluationReport
 from eval.reports.evaluation_json import evaluation_json
 from omr.scoring.evaluation_set import Unit
 from omr.scoring.protocol import Protocol
+
+MOST_NAMES = 8
+"""Maximum number of class names in a sentence."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,6 +83,9 @@ class ScoringResult:
     of them has ground truth."""
     ignored_predictions: int
     """Predictions of ignored classes, which do not count."""
+    unlabelled_predictions: Mapping[str, int]
+    """Predictions by class that do not count, because the data set of their page never labels the
+    class."""
     evaluation: EvaluationReport
     """All measures."""
 
@@ -95,6 +103,15 @@ class ScoringResult:
     def max_det(self) -> int:
         """Highest number of detections per page or tile."""
         return self.protocol.settings.max_det
+
+    @property
+    def unlabelled_remark(self) -> str:
+        """Sentence on omitted predictions of unlabelled classes; empty without any."""
+        if not self.unlabelled_predictions:
+            return ""
+        n = counted(sum(self.unlabelled_predictions.values()), "prediction", "predictions")
+        names = short_list([*self.unlabelled_predictions], MOST_NAMES)
+        return f"omitted {n} on pages of data sets that never label their class: {names}"
 
     @property
     def is_unseen(self) -> bool:
@@ -154,4 +171,5 @@ class ScoringResult:
             "ignored_classes": list(self.ignored_classes),
             "missing_classes": list(self.missing_classes),
             "ignored_predictions": self.ignored_predictions,
+            "unlabelled_predictions": dict(self.unlabelled_predictions),
         }

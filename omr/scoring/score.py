@@ -8,6 +8,8 @@ from class_maps import ConfigError
 from converters.files.atomic_files import output_files
 from converters.files.overwriting import check_files
 from converters.formats.skipped_files import skipped_files
+from converters.page import Page
+from converters.tracking import Track, untracked
 from eval.metrics.backends import Backend
 from eval.metrics.coco import MAX_CONF
 from eval.metrics.evaluation import evaluate_in_depth
@@ -19,7 +21,6 @@ from omr.scoring.protocol import protocol_of
 from omr.scoring.report_files import FILES, write_files
 from omr.scoring.result import ScoringResult
 from omr.scoring.scored_predictions import ScoredPredictions
-from omr.tracking import TrackPages, untracked
 
 THRESHOLD = 0.25
 """Default of the confidence threshold at which precision, recall and F1 are reported, that of
@@ -50,7 +51,7 @@ def score_model(
     out: Path | None = None,
     trust: bool = False,
     force: bool = False,
-    track: TrackPages = untracked,
+    track: Track[Page] = untracked,
 ) -> ScoringResult:
     """Score a model on a split of a data set with the COCO detection metrics.
 
@@ -106,7 +107,7 @@ def score_predictions(
     metrics: MetricOptions = MetricOptions(),
     out: Path | None = None,
     force: bool = False,
-    track: TrackPages = untracked,
+    track: Track[Page] = untracked,
 ) -> ScoringResult:
     """Score the predictions of any tool as :func:`score_model` scores those of a model.
 
@@ -190,6 +191,7 @@ def _result(
         ignored_classes=matched.ignored_classes,
         missing_classes=matched.missing_classes,
         ignored_predictions=matched.n_ignored,
+        unlabelled_predictions=matched.unlabelled,
         evaluation=evaluate_in_depth(
             evaluation.truths,
             matched.pages,

@@ -164,7 +164,7 @@ def test_unknown_names() -> None:
         class_maps.load("harmoni")
     assert str(raised.value) == (
         "unknown class map: harmoni (did you mean harmony?); expected one of coco, deepscores, "
-        "harmony, harmony-core, or the path of a .yaml file"
+        "harmony, harmony-core, muscima, or the path of a .yaml file"
     )
     with pytest.raises(InputError, match=r"^nowhere\.yaml: no such class map$"):
         class_maps.load("nowhere.yaml")
@@ -204,7 +204,8 @@ def test_every_shipped_map_loads(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "size"), [("deepscores", 136), ("harmony", 42), ("harmony-core", 14), ("coco", 80)]
+    ("name", "size"),
+    [("deepscores", 136), ("harmony", 42), ("harmony-core", 14), ("muscima", 164), ("coco", 80)],
 )
 def test_size_of_shipped_maps(name: str, size: int) -> None:
     assert len(class_maps.load(name).names) == size
@@ -303,27 +304,6 @@ def test_engraved_pages_fill_what_the_release_fills(name: str) -> None:
     assert class_map.source("engraved").class_of == class_map.source("deepscoresv2").class_of
 
 
-@pytest.mark.parametrize("name", ["harmony", "harmony-core"])
-@pytest.mark.parametrize("source", ["muscima", "doremi"])
-def test_other_data_sets_label_or_lack_every_class(name: str, source: str) -> None:
-    class_map = class_maps.load(name)
-    mapping = class_map.source(source)
-    assert {*mapping.class_of.values(), *mapping.unlabelled} == set(class_map.names)
-    assert set(mapping.class_of) <= set(catalogue(source).names(None))
-    relations = catalogue(source).relations
-    assert relations.keys().isdisjoint(mapping.class_of)
-
-
-def test_relations_of_harmony() -> None:
-    harmony = class_maps.load("harmony")
-    muscima, doremi = harmony.source("muscima"), harmony.source("doremi")
-    assert (muscima.class_of["beam"], "beam" in doremi.class_of) == ("beam", False)
-    assert {"beam", "fermata", "keySharp"} <= set(doremi.unlabelled)
-    assert muscima.relations["accidentalSharp"] == doremi.relations["accidentalSharp"] == "coarser"
-    assert muscima.relations["fermataAbove"] == "finer"
-    assert "noteheadFull" not in muscima.relations
-
-
 def test_catalogues_of_other_data_sets() -> None:
     muscima, doremi = catalogue("muscima"), catalogue("doremi")
     aliases = muscima.aliases[""]
@@ -331,6 +311,8 @@ def test_catalogues_of_other_data_sets() -> None:
         names = table.names(None)
         assert len(names) == len(set(names)) == len(table.all_names)
         assert table.relations.keys() <= set(names)
+        for early, later in table.splits.items():
+            assert {early, *later} <= set(names)
         assert table.annotation_sets == ()
     assert len(doremi.names(None)) == 94
     assert set(aliases.values()) <= set(muscima.names(None))
@@ -376,7 +358,9 @@ def test_groups_share_a_class_if_the_class_map_says_so(tmp_path: Path) -> None:
 
 def test_groups_have_a_class_of_their_own(tmp_path: Path) -> None:
     text = "name: demo\nclasses: [beams]\nsources: {doremi: {map: {beam: beams}}}\n"
-    assert class_maps.load(str(written(tmp_path, text))).source("doremi").relations == {}
+    assert class_maps.load(str(written(tmp_path, text))).source("doremi").relations == {
+        "beam": "exact"
+    }
 
 
 def test_the_prerelease_spelling_is_an_alias() -> None:

@@ -106,8 +106,6 @@ def test_deepscores_variants(name: str, tmp_path: Path) -> None:
         ("json-odd-values/bom.json", "begins with a byte order mark; save the file without it"),
         ("json-odd-values/nan-area.json", "area (byte 168): expected finite numbers, got NaN or Infinity"),
         ("json-odd-values/nan-bbox.json", "bbox (byte 151): expected finite numbers, got NaN or Infinity"),
-        ("json-odd-values/no-width.json", "images[0]: object missing required field `width`"),
-        ("json-odd-values/null-width.json", "images[0].width: expected `int | float`, got `null`"),
         ("json-odd-values/utf16.json", "is UTF-16 text; save it as UTF-8"),
         ("labels-class-fraction", "line 1: label 0.7 is not a whole number"),
         ("labels-commas", "line 1: expected label, x_centre, y_centre, width, height, got: 0,0.135,0.3,0.07,0.1; separate the numbers by spaces"),
@@ -130,6 +128,12 @@ def test_refused(source: str, message: str, tmp_path: Path) -> None:
     error = raised.value
     assert str(error) == f"{error.path}: {message}"
     assert error.path.is_relative_to(FOLDER / source.split("/")[0])
+
+
+@pytest.mark.parametrize("name", ["no-width", "null-width"])
+def test_sizes_that_a_file_lacks_are_read_from_the_images(name: str, tmp_path: Path) -> None:
+    source = FOLDER / "json-odd-values" / f"{name}.json"
+    assert convert(source, tmp_path / "out", options())["symbols"]["written"] > 0
 
 
 @pytest.mark.parametrize(

@@ -92,8 +92,9 @@ def test_references(source: Path, tmp_path: Path) -> None:
     for table in ("symbols_train", "images_train"):
         frame = pl.read_parquet(tmp_path / "out/parquet" / table / "*.parquet")
         assert frame["image"].to_list() == [str(image)]
-    [labelme] = open_source(tmp_path / "out/labelme")[1]
-    assert labelme.image_folder / next(iter(labelme.images)) == image
+    for written in ("labelme", "annotations"):
+        [file] = open_source(tmp_path / "out" / written)[1]
+        assert file.image_folder / next(iter(file.images)) == image
 
 
 def test_references_of_merged_data_sets(source: Path, tmp_path: Path) -> None:
@@ -103,6 +104,24 @@ def test_references_of_merged_data_sets(source: Path, tmp_path: Path) -> None:
     coco = json.loads((tmp_path / "out/annotations/instances_train.json").read_text())
     names = [row["file_name"] for row in coco["images"]]
     assert names == [str(tmp_path / name / "images/x.png") for name in ("in", "two")]
+    again = run(tmp_path / "out", tmp_path / "again")
+    assert again["symbols"]["written"] == 2
+    for name in ("in", "two"):
+        copy = tmp_path / "again/images/train" / name / "x.png"
+        assert copy.read_bytes() == (tmp_path / name / "images/x.png").read_bytes()
+
+
+@pytest.mark.parametrize("prefix", ["", "../"])
+def test_paths_outside_the_folder_of_a_file(prefix: str, tmp_path: Path) -> None:
+    """Other programs write relative paths as well; a file of that name nearby is not read."""
+    image = coco_json.draw(tmp_path / "pages" / "sub" / "x.png")
+    coco_json.draw(tmp_path / "in" / "images" / "x.png")
+    path = prefix + ("pages/sub/x.png" if prefix else str(image))
+    [file] = open_source(coco_json.write(tmp_path / "in" / "a.json", [path]))[1]
+    assert [file.image_folder / name for name in file.images] == [image]
+    image.unlink()
+    with pytest.raises(InputError, match="points outside the image folder"):
+        open_source(tmp_path / "in" / "a.json")
 
 
 def test_a_damaged_image_is_not_linked(source: Path, tmp_path: Path) -> None:

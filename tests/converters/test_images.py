@@ -202,6 +202,49 @@ def test_networks_see_turned_photographs_upright(tmp_path: Path) -> None:
     )
 
 
+WHITE, BLACK = (255, 255, 255), (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "ink"),
+    [
+        (".png", (*WHITE, 255)),
+        (".png", (*BLACK, 0)),
+        (".webp", (*WHITE, 255)),
+        (".webp", (*BLACK, 0)),
+        (".tiff", (*WHITE, 255)),
+    ],
+)
+def test_ink_that_is_invisible_on_white(suffix: str, ink: tuple[int, ...], tmp_path: Path) -> None:
+    page = Image.new("RGBA", (20, 12), (*WHITE, 0))
+    page.paste(ink, (5, 5, 9, 8))
+    file = tmp_path / f"a{suffix}"
+    if suffix == ".webp":
+        page.save(file, lossless=True, exact=True)
+    else:
+        page.save(file)
+    with pytest.raises(InputError) as error:
+        images.read(file)
+    assert str(error.value) == (
+        f"{file}: is blank on a white background, because its ink is white or transparent; save "
+        "it with black ink and without transparency"
+    )
+
+
+@pytest.mark.parametrize(("row", "depth"), [(b"\xff\x00\xff\xff", 8), (b"\x50", 1)])
+def test_a_grey_level_of_ink_that_is_transparent(row: bytes, depth: int, tmp_path: Path) -> None:
+    file = tmp_path / "a.png"
+    file.write_bytes(grey_png([row], 4, depth, transparent=0))
+    with pytest.raises(InputError, match="is blank on a white background"):
+        images.read(file)
+
+
+@pytest.mark.parametrize("colour", [(*WHITE, 0), (*BLACK, 0), (*WHITE, 255)])
+def test_a_blank_page_with_transparency(colour: tuple[int, ...], tmp_path: Path) -> None:
+    Image.new("RGBA", (20, 12), colour).save(tmp_path / "a.png")
+    assert images.read(tmp_path / "a.png").min() == 255
+
+
 def test_networks_see_transparency_as_white(tmp_path: Path) -> None:
     rgba = np.zeros((2, 2, 4), np.uint8)
     rgba[0, 0, 3] = 255
@@ -268,7 +311,6 @@ def grey_png(rows: list[bytes], width: int, depth: int, transparent: int) -> byt
         (b"\xc8\x00\x64\xc8", 8, 200, [255, 0, 100, 255]),
         (b"\x0f\x30", 4, 3, [0, 255, 255, 0]),
         (b"\x1b", 2, 2, [0, 85, 255, 255]),
-        (b"\x50", 1, 0, [255, 255, 255, 255]),
         (b"\x50", 1, 1, [0, 255, 0, 255]),
         (b"\x00\x00\x80\x80\xff\xff\x00\x00", 16, 0, [255, 128, 255, 255]),
     ],

@@ -174,6 +174,23 @@ def test_works_are_held_out_of_all_data_sets_together(
     assert len(works["train"]) == 6
 
 
+@pytest.mark.parametrize("name", ["lg-{}-aug-a--page-1.png", "p{}.png"])
+def test_held_out_pages_of_a_source_stay_when_another_is_added(
+    name: str, class_map: class_maps.ClassMap, tmp_path: Path
+) -> None:
+    one = coco(tmp_path / "one", *(name.format(i) for i in range(12)))
+    two = coco(tmp_path / "two", *(name.format(i) for i in range(20, 32)), grey=200)
+    by = "work" if name.startswith("lg") else "page"
+    chosen = options(class_map, val=0.5, split_by=by)
+    convert(one, tmp_path / "alone", chosen)
+    convert([one, two], tmp_path / "merged", chosen)
+    alone = {Path(f).name for f in files(tmp_path / "alone") if f.startswith("val/")}
+    merged = {Path(f).name for f in files(tmp_path / "merged") if f.startswith("val/one/")}
+    assert len(alone) == 6
+    assert alone <= merged or merged <= alone
+    assert len(alone & merged) >= 4
+
+
 def test_a_validation_split_is_kept_and_others_are_held_out(
     class_map: class_maps.ClassMap, tmp_path: Path
 ) -> None:
@@ -209,6 +226,32 @@ def test_classes_that_no_source_labels(class_map: class_maps.ClassMap, tmp_path:
     sources = [yolo(tmp_path / name, "train/x.png", grey=i) for i, name in enumerate("ab")]
     convert(sources, tmp_path / "out", options(class_map))
     assert read_manifest(tmp_path / "out").class_map.unlabelled == ("stem",)
+
+
+@pytest.mark.parametrize(
+    ("n_pages", "is_noted"), [(3, True), (2, False)], ids=["frequent", "absent by chance"]
+)
+def test_classes_that_only_the_other_source_has(
+    n_pages: int, is_noted: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "all.yaml").write_text(
+        "name: all\nclasses: [noteheadBlack, stem]\nsources: {coco: {map: same names}}\n"
+    )
+    both = class_maps.load(str(tmp_path / "all.yaml"))
+    one = coco(tmp_path / "one", *(f"{i}.png" for i in range(n_pages)))
+    two = coco(tmp_path / "two", "y.png", grey=50)
+    symbols = [
+        coco_json.annotation(),
+        coco_json.annotation(id=2, category_id=2, bbox=[40, 10, 2, 10]),
+    ]
+    coco_json.write(two / "a.json", names=("y.png",), annotations=symbols)
+    summary = convert([one, two], tmp_path / "out", options(both))
+    warning = (
+        "one: no symbols of stem, which are frequent in the other sources, so its pages are "
+        "negative examples of them; if they were not annotated, convert this source alone with a "
+        "class map that lists them as unlabelled, and merge the result"
+    )
+    assert (warning in summary["warnings"]) == is_noted
 
 
 def test_data_sets_that_were_converted_with_different_class_maps(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from converters import overlaps
 from converters.boxes import Boxes
-from converters.overlaps import overlapping_pairs
+from converters.overlaps import overlapping_pairs, same_box_classes
 
 
 def every_pair(
@@ -63,3 +63,11 @@ def test_a_hundred_thousand_boxes() -> None:
     boxes_xyxy = np.concatenate((corner, corner + 20), axis=1)
     boxes_xyxy[-1] = boxes_xyxy[0]
     assert [0, 99_999] in overlapping_pairs(boxes_xyxy, 0.95).tolist()
+
+
+def test_same_boxes_of_different_images() -> None:
+    boxes, labels = np.array([[0.0, 0, 5, 5]] * 3), np.array([0, 1, 1])
+    pairs = [[*same_box_classes(boxes, labels, "ab", np.array(images))] for images in ([0, 1, 0],)]
+    assert pairs == [[("a", "b")]]
+    assert len([*same_box_classes(boxes, labels, "ab")]) == 2
+    assert [*same_box_classes(boxes[:0], labels[:0], "ab", labels[:0])] == []

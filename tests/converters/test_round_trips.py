@@ -133,6 +133,24 @@ def test_merged_data_sets(name: str, tmp_path: Path) -> None:
     assert boxes == [[[10, 10, 20, 20]]] * 2
 
 
+@pytest.mark.parametrize("formats", [("mung",), ("labelme",), ("labelme", "mung"), ("coco",)])
+def test_what_a_format_loses_is_counted(
+    formats: tuple[str, ...], source: Path, tmp_path: Path
+) -> None:
+    options = ConversionOptions(class_map=MAP, formats=formats)
+    warnings = convert(source, tmp_path / "out", options)["warnings"]
+    n = sum(len(page.labels) for page in read(source, MAP).values())
+    rounded = [w for w in warnings if w.endswith(f" of {n} boxes were rounded to whole pixels")]
+    upright = [w for w in warnings if w.endswith(f" of {n} boxes are oriented, and were replaced by the upright boxes around them")]  # fmt: skip
+    assert [w.split()[0] for w in rounded] == ["mung:"] * ("mung" in formats)
+    if formats == ("coco",):
+        assert not upright
+    else:
+        [remark] = upright
+        assert remark.startswith(f"{', '.join(formats)}: ")
+        assert 0.05 < int(remark.split(": ")[1].split()[0]) / n < 1
+
+
 def test_parquet_holds_the_boxes_and_corners(source: Path, tmp_path: Path) -> None:
     start = read(converted(source, tmp_path / "start", "coco"))
     pages_of_source = read(source, MAP).values()

@@ -90,10 +90,10 @@ def test_greyscale_with_transparency_is_shown_on_white(
 def test_the_meaning_of_a_fourth_sample(
     extra: int | None, pixel: list[int], expected: list[int], n_bits: int, tmp_path: Path
 ) -> None:
-    samples = np.array([[pixel, [255, 255, 255, 255]]], np.uint8)
+    samples = np.array([[pixel, [255] * 4, [0, 0, 0, 255]]], np.uint8)
     path = tmp_path / "a.tif"
     path.write_bytes(tiff(samples if n_bits == 8 else samples.astype(np.uint16) * 257, extra))
-    assert images.read_bgr(path)[..., ::-1].tolist() == [[expected, [255, 255, 255]]]
+    assert images.read_bgr(path)[..., ::-1].tolist() == [[expected, [255] * 3, [0] * 3]]
 
 
 def pyramid(path: Path, kinds: Sequence[int]) -> None:

@@ -25,9 +25,8 @@ def with_rows(page: LintPage, rows: Rows) -> LintPage:
     boxes = cxcywh_to_xyxy(rows[:, 1:] * size)
     labels = rows[:, 0].astype(np.int64)
     changed = replace(page, rows=rows, page=replace(page.page, boxes_xyxy=boxes, labels=labels))
-    vars(changed).update(  # not decoded again
-        {name: value for name, value in vars(page).items() if name in ("pixels", "ink")}
-    )
+    kept = "pixels", "ink", "predictions"  # not computed again
+    vars(changed).update({name: value for name, value in vars(page).items() if name in kept})
     return changed
 
 

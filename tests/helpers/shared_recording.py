@@ -19,3 +19,13 @@ def share_recording(patch: pytest.MonkeyPatch) -> None:
         return recorded_step(replace(spec, boxes=4 * MANY, pairs=32 * MANY))
 
     patch.setattr("training.memory.step.recorded_step", shared)
+
+
+def share_recording_of_a_size(patch: pytest.MonkeyPatch) -> None:
+    """Record a step once per input size, with the symbols of the first step of that size."""
+    first: dict[StepSpec, StepSpec] = {}
+
+    def shared(spec: StepSpec) -> tuple[Timeline, int]:
+        return recorded_step(first.setdefault(replace(spec, boxes=0, pairs=0), spec))
+
+    patch.setattr("training.memory.step.recorded_step", shared)

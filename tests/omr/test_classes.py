@@ -24,14 +24,17 @@ def test_list() -> None:
 def test_show() -> None:
     shown = " ".join(run("show", "harmony").stdout.split())
     assert "class label deepscoresv2 engraved" in shown
-    assert "noteheadBlack 0 noteheadBlackOnLine, noteheadBlackInSpace noteheadBlackOnLine," in shown
+    assert "noteheadBlack 0 noteheadBlackOnLine (finer), noteheadBlackInSpace (finer)" in shown
     assert "barlineSingle 37 never labelled barlineSingle" in shown
     classes = json.loads(run("show", "harmony-core", "--json").stdout)["classes"]
     assert classes[9] == {
         "label": 9,
         "name": "keySignature",
         "sources": {
-            **dict.fromkeys(("deepscoresv2", "engraved"), "keySharp, keyFlat, keyNatural"),
+            **dict.fromkeys(
+                ("deepscoresv2", "engraved"),
+                "keySharp (finer), keyFlat (finer), keyNatural (finer)",
+            ),
             **dict.fromkeys(("muscima", "doremi"), "never labelled"),
         },
     }

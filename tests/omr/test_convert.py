@@ -104,6 +104,7 @@ def test_every_format_and_option(source: Path, tmp_path: Path) -> None:
     }
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
         ".omr-files", "annotations", "data.yaml", "images", "labels", "manifest.json", "parquet",
+        "sheets.html",
     ]  # fmt: skip
 
 

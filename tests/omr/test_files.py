@@ -23,7 +23,7 @@ INSTALLED = (
 """Folders of Python, of packages and of the system, from which every command may read."""
 POOL = (
     *("joblib.", "multiprocessing.", "cloudpickle.", "importlib."),
-    *("converters.", "pathlib.", "collections.", "numpy."),
+    *("converters.", "eval.sheets.", "pathlib.", "collections.", "numpy."),
 )
 """Modules of objects that worker processes exchange."""
 USERS_OF_POOL = {"omr engrave", "omr convert", "omr demo"}

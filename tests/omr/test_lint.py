@@ -91,3 +91,10 @@ def test_unreadable_labels(tmp_path: Path) -> None:
     result = run(write_data(tmp_path / "data", LINES, "0 0.5 0.5 x 0.1\n"))
     assert isinstance(result.exception, InputError)
     assert str(result.exception).startswith(f"{tmp_path / 'data'}/labels/train/1.txt: line 1: ")
+
+
+def test_workers_do_not_change_the_result(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data", LINES, LINES + LINES, "")
+    results = [run(data, "--workers", n, "--json") for n in (1, 2)]
+    assert results[0].stdout == results[1].stdout
+    assert [result.exit_code for result in results] == [1, 1]

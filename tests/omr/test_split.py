@@ -31,7 +31,7 @@ def test_the_summary(data: Path, tmp_path: Path) -> None:
     for row in ("train 7 7 70% 14 70%", "val 2 2 20% 4 20%", "test 1 1 10% 2 10%"):
         assert row in shown
     assert "classes missing in val: rest classes missing in test: rest" in shown
-    note = f"note: not in {tmp_path}/out: notes.txt; to write other formats, convert {tmp_path}/out"
+    note = f"note: not in {tmp_path}/out: notes.txt; omr convert writes other formats and contact sheets"
     assert " ".join(result.stderr.split()) == note
 
 

@@ -6,7 +6,7 @@ import pytest
 from numpy.typing import NDArray
 
 from reading.dewarping import Dewarping, Slopes
-from reading.line_slopes import MAX_SLOPE, measure_slopes
+from reading.line_slopes import MAX_SLOPE, is_too_steep, measure_slopes, turned_too_far
 
 WIDTH, HEIGHT, SPACE = 900, 700, 12
 BARLINES = range(150, 800, 90)
@@ -64,9 +64,36 @@ def test_without_barlines_the_page_is_taken_for_turned() -> None:
     assert measured.down_change == 0
 
 
-@pytest.mark.parametrize("slope", [0.0, 0.002, MAX_SLOPE + 0.05])
-def test_upright_pages_and_those_that_are_turned_further_stay(slope: float) -> None:
+@pytest.mark.parametrize("slope", [0.0, 0.002])
+def test_upright_pages_stay(slope: float) -> None:
     assert measure_slopes(warped_ink(Slopes(across=slope, down=-slope)), SPACE) is None
+
+
+@pytest.mark.parametrize("slope", [MAX_SLOPE + 0.05, -MAX_SLOPE - 0.05])
+def test_pages_that_are_turned_too_far_are_reported(slope: float) -> None:
+    measured = measure_slopes(warped_ink(Slopes(across=slope, down=-slope)), SPACE)
+    assert measured is not None
+    assert is_too_steep(measured, WIDTH, HEIGHT)
+    assert list(turned_too_far(measured)) == [
+        "turned by more than 5 degrees, up to which pages are straightened, so symbols are "
+        "missed; turn it upright"
+    ]
+
+
+@pytest.mark.parametrize(
+    "slopes",
+    [*SLOPES.values(), Slopes(across=MAX_SLOPE, down=-MAX_SLOPE), Slopes(down=0.12)],
+    ids=[*SLOPES, "just straightened", "only barlines lean far"],
+)
+def test_other_slopes_are_not_reported(slopes: Slopes) -> None:
+    assert list(turned_too_far(slopes)) == []
+
+
+def stays(slopes: Slopes | None, width: int = WIDTH, height: int = HEIGHT) -> bool:
+    """Return whether a page is left as it is, without a note."""
+    if slopes is None:
+        return True
+    return is_too_steep(slopes, width, height) and not list(turned_too_far(slopes))
 
 
 @pytest.mark.parametrize("kind", ["blank", "black", "one pixel", "noise", "squares"])
@@ -81,13 +108,13 @@ def test_pages_without_staves_stay(kind: str) -> None:
     elif kind == "squares":
         for x, y in np.random.default_rng(1).integers(0, 600, (40, 2)):
             ink[y : y + 30, x : x + 30] = True
-    assert measure_slopes(ink, SPACE) is None
+    assert stays(measure_slopes(ink, SPACE))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 50), (50, 1), (3, 2)])
 @pytest.mark.parametrize("space", [0.5, 12.0, 500.0])
 def test_pages_of_any_size(size: tuple[int, int], space: float) -> None:
-    assert measure_slopes(np.ones(size, np.bool_), space) is None
+    assert stays(measure_slopes(np.ones(size, np.bool_), space), size[1], size[0])
 
 
 def test_an_upright_page_with_thick_lines_and_leaning_symbols_stays() -> None:

@@ -214,6 +214,20 @@ def test_a_page_that_is_read_in_its_own_size_is_not_turned() -> None:
     assert prepare(NAME, np.asarray(turned, np.uint8), 64, NATIVE).dewarping is None
 
 
+@pytest.mark.parametrize(("degrees", "n_remarks"), [(4, 0), (8, 1)])
+def test_a_page_that_is_turned_too_far_is_reported(degrees: int, n_remarks: int) -> None:
+    image = staves(12, n=4, width=900)
+    height, width = image.shape
+    turn = cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 1)
+    turned = np.asarray(cv2.warpAffine(image, turn, (width, height), borderValue=(255,)), np.uint8)
+    remarks = prepare(NAME, turned, 64, replace(SCALED, staff_space=12.0)).remarks
+    expected = (
+        "turned by more than 5 degrees, up to which pages are straightened, so symbols are "
+        "missed; turn it upright"
+    )
+    assert remarks == (expected,) * n_remarks
+
+
 @pytest.mark.parametrize("options", [SCALED, NATIVE, replace(SCALED, staff_space=20.0)])
 def test_a_page_on_its_side_is_reported(options: ReadingOptions) -> None:
     image = staves(20, n=5, width=2200)

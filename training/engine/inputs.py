@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import InputError
+from converters.boxes import cxcywh_to_xyxy
 from converters.files.hashes import short_hashes
 from converters.formats.labelled_files import ImageLabels
 from converters.manifest import read_manifest
@@ -99,11 +100,12 @@ class TrainingInputs:
         """Count the pairs of symbols in ``train`` with the same box, by their two classes."""
         counts = Counter[tuple[str, str]]()
         for source, labels in zip(self.data.sources, self.labels, strict=True):
-            for image in labels["train"].images.values():
-                classes = source.labels[image.rows[:, 0].astype(np.int64)]
-                centres, sides = np.split(image.rows[:, 1:].astype(np.float64), 2, axis=1)
-                boxes_xyxy = np.concatenate((centres - sides / 2, centres + sides / 2), axis=1)
-                counts.update(same_box_classes(boxes_xyxy, classes, self.data.names))
+            files = [image.rows for image in labels["train"].images.values()]
+            rows = np.concatenate(files).astype(np.float64)  # (N, 5), of all images
+            image = np.repeat(np.arange(len(files)), [len(part) for part in files])
+            classes = source.labels[rows[:, 0].astype(np.int64)]
+            boxes_xyxy = cxcywh_to_xyxy(rows[:, 1:])
+            counts.update(same_box_classes(boxes_xyxy, classes, self.data.names, image))
         return counts
 
     def image_hashes(self) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from converters.page_groups import work_key
+from converters.page_groups import work_key, writer_of
 from eval.lint.findings import N_EXAMPLES, Example, Occurrence
 from eval.lint.pages import LintPage
 
@@ -50,14 +50,20 @@ class LeakedImages(_Leaks):
 
 
 class LeakedWorks(_Leaks):
-    """Finds works, pieces and writers in several splits, by the names of their pages."""
+    """Finds writers, works and pieces in several splits, by the names of their pages.
+
+    A work in the manifest takes precedence over the name, except for the writer, as in ``omr
+    split``.
+    """
 
     def __init__(self, _names: Sequence[str], _thresholds: Mapping[str, float]) -> None:
         super().__init__()
 
     def add(self, page: LintPage) -> None:
         """Add the work of an image."""
-        if key := work_key(page.page.image):
+        image, recorded = page.page.image, page.recorded_work
+        key = (writer_of(image) or f"lg-{recorded}") if recorded else work_key(image)
+        if key:
             self._add_key(page, key)
 
     def occurrences(self) -> Iterator[Occurrence]:

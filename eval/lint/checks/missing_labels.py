@@ -1,120 +1,128 @@
-"""Rule ``missing-labels``: noteheads without a box.
+"""Rule ``missing-labels``: noteheads and other symbols without a box.
 
-Filled noteheads are the most frequent symbol, and look alike in all fonts: an ellipse. Where the
-ink of a page looks like one and no box is there, a label is missing.
+Filled noteheads look alike in all fonts: an ellipse. Other symbols are recognised by the shapes of
+their class, if other ink does not touch them.
 
-Shapes: K noteheads found on a page, N boxes of the page.
+Shapes: K symbols found on a page, N boxes of the page.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.lint.checks.note_parts import touches_any
+from converters.boxes import Boxes
+from eval.lint.checks.note_parts import starts_with, touches_any
 from eval.lint.findings import N_EXAMPLES, Example, Occurrence
-from eval.lint.ink import Ink, ink_shares
+from eval.lint.ink import Ink
+from eval.lint.ink_check import InkCheck
+from eval.lint.missing_heads import HEAD, HEIGHT, WIDTH, find_heads, rows_with_heads
+from eval.lint.missing_symbols import find_symbols, sought_classes
 from eval.lint.pages import LintPage
+from eval.lint.unlabelled import Unlabelled
 
-HEAD = "noteheadBlack"
-"""Start of the names of filled noteheads."""
-WIDTH, HEIGHT, DEGREES = 1.3, 0.9, -20.0
-"""Axes of the ellipse in staff spaces, and its angle."""
-CORE_WIDTH, CORE_HEIGHT = 0.8, 0.6
-"""Size of the part of a notehead that is completely filled, in staff spaces."""
-MIN_FILLED = 0.8
-"""Least share of ink in this part: 0.95 for noteheads and at most 0.56 for letters on engraved
-pages."""
-SEARCH_SPACE_PX = 6.0
-"""Staff space of the reduced image in which noteheads are searched."""
 MAX_SIDE = 20.0
-"""Side of the largest boxes that explain ink, in staff spaces; staves are larger."""
+"""Side of the largest boxes that explain noteheads, in staff spaces; staves are larger."""
 BORDER = 1.5
 """Distance from the border within which tiles are not searched, in staff spaces."""
 
 
-class MissingLabels:
-    """Counts what looks like a filled notehead, and is in no box."""
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Missing:
+    """Symbols of an image without a box."""
+
+    boxes_xyxy: Boxes
+    """Boxes in pixels, shape ``(K, 4)``."""
+    groups: tuple[str, ...]
+    """Class of each, or several that look alike, such as ``keyFlat + accidentalFlat``."""
+
+
+class MissingLabels(InkCheck[Missing]):
+    """Counts what looks like a symbol, and is in no box."""
 
     def __init__(self, names: Sequence[str], thresholds: Mapping[str, float]) -> None:
-        self._thresholds = thresholds
-        self._head = next((name for name in names if name.startswith(HEAD)), None)
-        self._n_heads: dict[str, int] = defaultdict(int)
-        self._n_missing: dict[str, int] = defaultdict(int)
-        self._examples: dict[str, list[Example]] = defaultdict(list)
+        self._names, self._thresholds = names, thresholds
+        self._is_head = starts_with(names, HEAD)
+        self._group_of = sought_classes(names)
+        self._n_boxes: dict[str, NDArray[np.int64]] = {}
+        self._n_missing: Counter[tuple[str, str]] = Counter()
+        self._examples: dict[tuple[str, str], list[Example]] = defaultdict(list)
 
-    def add(self, page: LintPage) -> None:
+    def measure(self, page: LintPage) -> Missing | None:
         """Search an image with staves."""
-        if self._head is None or (ink := page.ink) is None or (space := page.staff_space) is None:
-            return
-        heads = find_heads(ink, space, self._thresholds["min_similarity"])
-        if page.is_tile:
-            size = np.array([page.page.width, page.page.height])
-            margin = BORDER * space
-            heads = heads[((heads > margin) & (heads < size - margin)).all(axis=1)]
-        small = (page.sides <= MAX_SIDE * space).all(axis=1)
+        ink, space, unlabelled = page.ink, page.staff_space, page.unlabelled
+        if ink is None or space is None or unlabelled is None:
+            return None
+        heads = self._missing_heads(page, ink, unlabelled, space)
+        others, classes = find_symbols(ink, unlabelled, space, self._thresholds["max_distance"])
+        groups = [self._group_of.get(name, "") for name in classes]
+        boxes = np.concatenate((heads, others[[bool(group) for group in groups]]))
+        head = "".join([name for name in self._names if name.startswith(HEAD)][:1])
+        groups = [head] * len(heads) + [group for group in groups if group]
+        is_inside = self._inside(page, boxes, space)
+        return Missing(
+            boxes_xyxy=boxes[is_inside],
+            groups=tuple(np.array(groups, object)[is_inside].tolist()),
+        )
+
+    def _missing_heads(
+        self, page: LintPage, ink: Ink, unlabelled: Unlabelled, space: float
+    ) -> Boxes:
+        """Return the boxes of filled noteheads without a box, shape ``(K, 4)``."""
+        small = page.page.boxes_xyxy[(page.sides <= MAX_SIDE * space).all(axis=1)]
+        rows = rows_with_heads(unlabelled, small, space) if self._is_head.any() else None
+        if rows is None:
+            return np.empty((0, 4))
+        heads = find_heads(ink, space, self._thresholds["min_similarity"], rows)
         points = np.concatenate((heads, heads), axis=1)
-        missing = heads[~touches_any(points, page.page.boxes_xyxy[small], (0.0,) * 4)]
-        self._n_heads[page.source] += len(heads)
-        self._n_missing[page.source] += len(missing)
-        examples = self._examples[page.source]
-        for x, y in missing[: N_EXAMPLES - len(examples)].tolist():
-            half_width, half_height = WIDTH * space / 2, HEIGHT * space / 2
-            box = (x - half_width, y - half_height, x + half_width, y + half_height)
-            examples.append(Example(split=page.split, page=page.page.image, box_xyxy=box))
+        missing = heads[~touches_any(points, small, (0.0,) * 4)]
+        half = np.array([WIDTH, HEIGHT]) * space / 2
+        return np.concatenate((missing - half, missing + half), axis=1)
+
+    @staticmethod
+    def _inside(page: LintPage, boxes_xyxy: Boxes, space: float) -> NDArray[np.bool_]:
+        """Return which boxes are far enough from the border of a tile, shape ``(K,)``."""
+        if not page.is_tile:
+            return np.ones(len(boxes_xyxy), bool)
+        centres = (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2
+        size, margin = np.array([page.page.width, page.page.height]), BORDER * space
+        return np.asarray(((centres > margin) & (centres < size - margin)).all(axis=1))
+
+    def count(self, page: LintPage, measured: Missing) -> None:
+        """Add the symbols of an image, with and without a box."""
+        total = self._n_boxes.setdefault(page.source, np.zeros(len(self._names), np.int64))
+        total += np.bincount(page.page.labels, minlength=len(self._names))
+        for group, box in zip(measured.groups, measured.boxes_xyxy.tolist(), strict=True):
+            self._n_missing[page.source, group] += 1
+            examples = self._examples[page.source, group]
+            if len(examples) < N_EXAMPLES:
+                x_min, y_min, x_max, y_max = box
+                corners = (x_min, y_min, x_max, y_max)
+                examples.append(Example(split=page.split, page=page.page.image, box_xyxy=corners))
 
     def occurrences(self) -> Iterator[Occurrence]:
-        """Yield the sources with enough noteheads without a box."""
+        """Yield the classes with enough symbols without a box."""
         limits = self._thresholds
-        for source, count in self._n_missing.items():
-            share = count / max(1, self._n_heads[source])
-            if count >= limits["min_count"] and share >= limits["min_share"]:
+        for (source, group), count in self._n_missing.items():
+            share = count / (count + self._labelled(source, group))
+            is_head = group.startswith(HEAD)
+            least = limits["min_share"] if is_head else limits["min_share_of_others"]
+            if count >= limits["min_count"] and share >= least:
                 yield Occurrence(
-                    class_name=self._head or "",
+                    class_name=group,
                     source=source,
                     count=count,
                     share=share,
-                    examples=tuple(self._examples[source]),
-                    detail="share of the filled noteheads found in the ink",
+                    examples=tuple(self._examples[source, group]),
+                    detail="share of these symbols, with and without a box",
                 )
 
-
-def find_heads(ink: Ink, space: float, min_similarity: float) -> NDArray[np.float64]:
-    """Find ink that looks like a filled notehead.
-
-    Args:
-        ink: Ink of the page.
-        space: Staff space in pixels.
-        min_similarity: Minimum correlation with the ellipse, 0 to 1.
-
-    Returns:
-        Centres as ``(x, y)`` in pixels, shape ``(K, 2)``.
-    """
-    slit = np.ones((max(2, round(0.3 * space)), 1), np.uint8)  # left by the staff lines
-    closed = cv2.morphologyEx(ink.without_lines, cv2.MORPH_CLOSE, slit) * np.uint8(255)
-    factor = max(1.0, space / SEARCH_SPACE_PX)
-    reduced = cv2.resize(closed, None, fx=1 / factor, fy=1 / factor, interpolation=cv2.INTER_AREA)
-    template = _ellipse(space / factor)
-    if min(reduced.shape) <= max(template.shape):
-        return np.empty((0, 2))
-    similarity = cv2.matchTemplate(reduced, template, cv2.TM_CCOEFF_NORMED)
-    side = max(3, round(1.05 * space / factor))
-    highest = cv2.dilate(similarity, np.ones((side, side), np.uint8))
-    y, x = np.nonzero((similarity > min_similarity) & (similarity >= highest))
-    centres = factor * np.column_stack((x + template.shape[1] / 2, y + template.shape[0] / 2))
-    half = np.array([CORE_WIDTH, CORE_HEIGHT]) * space / 2
-    core = np.column_stack((centres - half, centres + half))
-    return np.asarray(centres[ink_shares(ink.sums, core) >= MIN_FILLED])
-
-
-def _ellipse(space: float) -> NDArray[np.uint8]:
-    """Draw a notehead with a margin."""
-    height, width = round(1.05 * space), round(1.3 * space)
-    margin = round(0.3 * space)
-    image = np.zeros((height + 2 * margin, width + 2 * margin), np.uint8)
-    centre = ((image.shape[1] - 1) / 2, (image.shape[0] - 1) / 2)
-    axes = (WIDTH * space, HEIGHT * space)
-    cv2.ellipse(image, (centre, axes, DEGREES), (255,), -1, cv2.LINE_AA)
-    return image
+    def _labelled(self, source: str, group: str) -> int:
+        """Return the number of boxes of the classes of a group."""
+        if group.startswith(HEAD):
+            return int(self._n_boxes[source][self._is_head].sum())
+        names = group.split(" + ")
+        chosen = [i for i, name in enumerate(self._names) if name in names]
+        return int(self._n_boxes[source][chosen].sum())

@@ -2,6 +2,8 @@
 
 A tight box contains most ink where it is. Ink nearby attracts the boxes of some classes, such as
 flags; noteheads hardly ever are, so that even a few shifted ones stand out.
+
+Shapes: N boxes of a page, S shifts.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +15,7 @@ from converters.boxes import Boxes
 from eval.lint.checks.note_parts import starts_with
 from eval.lint.findings import Occurrence
 from eval.lint.ink import shifted_shares
+from eval.lint.ink_check import InkCheck
 from eval.lint.pages import LintPage
 from eval.lint.tally import BoxTally
 
@@ -31,24 +34,29 @@ ATTRACTED = "flag", "timeSig1"
 attract most of their boxes."""
 
 
-class ShiftedBoxes:
+class ShiftedBoxes(InkCheck[NDArray[np.bool_]]):
     """Counts the boxes that contain clearly more ink elsewhere."""
 
     def __init__(self, names: Sequence[str], thresholds: Mapping[str, float]) -> None:
         self._tally, self._thresholds = BoxTally(names=names), thresholds
         self._is_checked = ~starts_with(names, *ATTRACTED)
 
-    def add(self, page: LintPage) -> None:
-        """Add the boxes of an image with staves."""
+    def measure(self, page: LintPage) -> NDArray[np.bool_] | None:
+        """Return which boxes of an image with staves are checked, and shifted, shape ``(2, N)``."""
         if not len(page.rows) or (ink := page.ink) is None or (space := page.staff_space) is None:
-            return
+            return None
         if space < MIN_SPACE_PX:
-            return
+            return None
         sides = page.sides / space
         compact = ((sides >= MIN_SIDE) & (sides <= MAX_SIDE)).all(1) & page.is_complete
         compact &= self._is_checked[page.page.labels]
         flagged = np.zeros(len(page.rows), bool)
         flagged[compact] = self._is_shifted(ink.sums, page.page.boxes_xyxy[compact], space)
+        return np.stack((compact, flagged))
+
+    def count(self, page: LintPage, measured: NDArray[np.bool_]) -> None:
+        """Add the boxes of an image."""
+        compact, flagged = measured
         self._tally.add(page, flagged, compact)
 
     def _is_shifted(

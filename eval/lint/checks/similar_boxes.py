@@ -1,9 +1,11 @@
 """Pairs of boxes that are nearly the same, also on images with a million boxes.
 
-Shapes: N boxes of an image, R boxes that differ when rounded, P pairs.
+Shapes: N boxes of an image or of several, R boxes that differ when rounded, P pairs.
 """
 
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +18,40 @@ MAX_CANDIDATES = 5_000_000
 """Maximum number of pairs to compare, about a second."""
 LEAST_IOU = 0.7
 """IoU from which pairs of boxes are kept for several rules."""
+IMAGES, MAX_BOXES = 256, 1000
+"""Number of images whose boxes :func:`with_pairs` compares at once, and of boxes per image up to
+which this is faster."""
+PAIRS = "similar boxes"
+"""Key of the pairs in :attr:`LintPage.measured`."""
 GRIDS_PX = (1 / 64, 1 / 8, 1.0)
 """Grids that boxes are rounded to, one after the other, until there are few enough."""
+
+
+def with_pairs(pages: Iterable[LintPage]) -> Iterator[LintPage]:
+    """Yield images, and search the pairs of similar boxes of many small ones at once.
+
+    Only for images that no check opens, because a number of them is in memory.
+    """
+    iterator = iter(pages)
+    while block := list(islice(iterator, IMAGES)):
+        _search([page for page in block if len(page.rows) <= MAX_BOXES])
+        yield from block
+
+
+def _search(pages: Sequence[LintPage]) -> None:
+    """Search the pairs of images with few boxes, as :func:`_overlaps` does for one image."""
+    rows = [np.flatnonzero(page.is_complete) for page in pages]
+    image = np.repeat(np.arange(len(pages)), [len(part) for part in rows])  # (N,)
+    boxes = np.concatenate(
+        [np.empty((0, 4)), *(p.page.boxes_xyxy[part] for p, part in zip(pages, rows, strict=True))]
+    )
+    pairs = overlapping_pairs(boxes, LEAST_IOU, labels=image)
+    ious = _ious(boxes, pairs)
+    bounds = np.searchsorted(image[pairs[:, 0]], np.arange(len(pages) + 1)).tolist()
+    row_of = np.concatenate([np.empty(0, np.int64), *rows])
+    for i, page in enumerate(pages):
+        part = slice(bounds[i], bounds[i + 1])
+        page.measured[PAIRS] = row_of[pairs[part]], ious[part]
 
 
 def page_pairs(page: LintPage, min_iou: float, *, same_class: bool) -> NDArray[np.int64]:
@@ -47,17 +81,25 @@ def page_pairs(page: LintPage, min_iou: float, *, same_class: bool) -> NDArray[n
 @lru_cache(maxsize=1)
 def _overlaps(page: LintPage) -> tuple[NDArray[np.int64], NDArray[np.float64]] | None:
     """Return the pairs with an IoU of at least ``LEAST_IOU``, and their IoU; None if too many."""
+    if PAIRS in page.measured:
+        pairs, ious = page.measured[PAIRS]
+        return pairs, ious
     rows = np.flatnonzero(page.is_complete)
     boxes = page.page.boxes_xyxy[rows]
     if n_candidates(boxes, LEAST_IOU) > MAX_CANDIDATES:
         return None
-    first, second = overlapping_pairs(boxes, LEAST_IOU).T
-    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
-    xy_min = np.maximum(boxes[first, :2], boxes[second, :2])
-    xy_max = np.minimum(boxes[first, 2:], boxes[second, 2:])
+    pairs = overlapping_pairs(boxes, LEAST_IOU)
+    return rows[pairs], _ious(boxes, pairs)
+
+
+def _ious(boxes_xyxy: Boxes, pairs: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the IoU of the boxes of each pair, which overlap, shape ``(P,)``."""
+    first, second = pairs.T
+    areas = np.prod(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2], axis=1)
+    xy_min = np.maximum(boxes_xyxy[first, :2], boxes_xyxy[second, :2])
+    xy_max = np.minimum(boxes_xyxy[first, 2:], boxes_xyxy[second, 2:])
     shared = np.prod(xy_max - xy_min, axis=1)
-    pairs = np.stack((rows[first], rows[second]), axis=1)
-    return pairs, shared / (areas[first] + areas[second] - shared)
+    return np.asarray(shared / (areas[first] + areas[second] - shared))
 
 
 def similar_pairs(

@@ -9,19 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval.lint.findings import Occurrence
+from eval.lint.ink_check import InkCheck
 from eval.lint.pages import LintPage
-from eval.lint.symbol_shapes import distances, features, symbol_shapes
+from eval.lint.symbol_shapes import are_alike, distances, features, symbol_shapes
 from eval.lint.tally import BoxTally
 
 MIN_FAR = 0.15
 """Distance from the shapes of its class at which a symbol may be typical of the class, whatever the
 pages show from which the shapes were learnt."""
-ALIKE = 0.5
-"""Distance between the shapes of two classes with the same glyph, as a fraction of the larger
-distance within them."""
 
 
-class SwappedClasses:
+class SwappedClasses(InkCheck[NDArray[np.int64]]):
     """Counts the boxes whose ink has the shape of another class, by pair of classes."""
 
     def __init__(self, names: Sequence[str], thresholds: Mapping[str, float]) -> None:
@@ -29,14 +27,13 @@ class SwappedClasses:
         table = symbol_shapes()
         self._known = {i: table[name] for i, name in enumerate(names) if name in table}
         self._shapes = {i: np.array(known.shapes) for i, known in self._known.items()}
-        self._is_alike = {(a, b) for a in self._known for b in self._known if self._alike(a, b)}
         self._tally = BoxTally(names=names)
 
-    def add(self, page: LintPage) -> None:
-        """Add the boxes of an image with staves."""
-        is_known = np.isin(page.page.labels, list(self._known)) & page.is_complete
+    def measure(self, page: LintPage) -> NDArray[np.int64] | None:
+        """Return the class that each box of an image with staves looks like, shape ``(N,)``."""
+        is_known = self._is_known(page)
         if not is_known.any() or (ink := page.ink) is None or (space := page.staff_space) is None:
-            return
+            return None
         rows = np.flatnonzero(is_known)
         labels = page.page.labels[rows]
         described = features(ink.sums, page.page.boxes_xyxy[rows], space)
@@ -47,18 +44,25 @@ class SwappedClasses:
             far = max(self._known[label].far, MIN_FAR)
             for row in of_class[distance > self._thresholds["factor"] * far].tolist():
                 other = self._most_similar(described[row : row + 1])
-                if other is not None and (label, other) not in self._is_alike:
+                if other is not None and not self._alike(label, other):
                     looks_like[rows[row]] = other
-        self._tally.check(page, is_known)
-        is_swapped = looks_like != page.page.labels
-        for other in np.unique(looks_like[is_swapped]).tolist():
+        return looks_like
+
+    def count(self, page: LintPage, measured: NDArray[np.int64]) -> None:
+        """Add the boxes of an image."""
+        self._tally.check(page, self._is_known(page))
+        is_swapped = measured != page.page.labels
+        for other in np.unique(measured[is_swapped]).tolist():
             detail = f"look like {self._names[other]}"
-            self._tally.flag(page, is_swapped & (looks_like == other), detail)
+            self._tally.flag(page, is_swapped & (measured == other), detail)
+
+    def _is_known(self, page: LintPage) -> NDArray[np.bool_]:
+        """Return the boxes of a class with a known shape, shape ``(N,)``."""
+        return np.isin(page.page.labels, list(self._known)) & page.is_complete
 
     def _alike(self, first: int, second: int) -> bool:
         """Return whether two classes have the same glyph, such as accidentals by their role."""
-        least = float(distances(self._shapes[first], self._shapes[second]).min())
-        return least <= ALIKE * max(self._known[first].far, self._known[second].far)
+        return are_alike(self._names[first], self._names[second])
 
     def _most_similar(self, described: NDArray[np.float64]) -> int | None:
         """Return the class that features ``(1, F)`` are typical of; None if they fit no class."""

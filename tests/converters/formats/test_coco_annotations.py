@@ -40,7 +40,7 @@ def test_a_rounded_id_is_no_image(tmp_path: Path) -> None:
     text = file.read_text().replace('"images": [{"id": 1', f'"images": [{{"id": {2**53}')
     file.write_text(text)
     with pytest.raises(InputError, match="unknown image: 1 annotation"):
-        open_files(file)
+        read_file(file)
 
 
 @pytest.mark.parametrize(
@@ -105,11 +105,11 @@ def test_corners_of_polygons_are_no_boxes(
     ]
     file = coco_json.write(tmp_path / "a.json", annotations=annotations)
     if not n_corners:
-        open_files(file)
+        read_file(file)
         return
     ids = ", ".join(str(i + 1) for i in range(n_corners))
     with pytest.raises(InputError) as raised:
-        open_files(file)
+        read_file(file)
     plural = "s" if n_corners > 1 else ""
     assert str(raised.value) == (
         f"{file}: annotations.bbox: is x1, y1, x2, y2 of its polygon: {n_corners} "
@@ -141,10 +141,15 @@ def read(
     content = json.loads(file.read_text())
     content["images"][0] |= {"width": 100, "height": 100}
     file.write_text(json.dumps(content))
+    return read_file(file, clip=clip).warnings
+
+
+def read_file(file: Path, *, clip: bool = False) -> Tally:
+    """Read a file, and return its counts."""
     files = open_files(file)
     class_map, counts = identity_map("coco", files), Tally()
     list(files[0].pages(class_map.source("coco"), class_map.labels, counts, clip=clip))
-    return counts.warnings
+    return counts
 
 
 @pytest.mark.parametrize(

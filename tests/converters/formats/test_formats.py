@@ -190,7 +190,7 @@ def test_the_validation_split_in_data_yaml(
     [
         ("0 0.5 0.5 0.1", "expected label, x_centre, y_centre, width, height, got: 0 0.5 0.5 0.1"),
         ("a 0.5 0.5 0.1 0.1", "expected label, x_centre, y_centre, width, height, got: a 0.5 0.5 0.1 0.1"),
-        ("2 0.5 0.5 0.1 0.1", "label 2 has no name in data.yaml, which has 2 names"),
+        ("2 0.5 0.5 0.1 0.1", "label 2 has no name; there are 2 names"),
         ("0 0.5 nan 0.1 0.1", "expected coordinates from 0 to 1, got: 0 0.5 nan 0.1 0.1"),
         ("0 50 50 10 10", "expected coordinates from 0 to 1, got: 0 50 50 10 10"),
         ("0 0.5 0.5 0.1\n0 0.5 0.5 0.1 0.1 0", "expected label, x_centre, y_centre, width, height, got: 0 0.5 0.5 0.1"),

@@ -287,6 +287,28 @@ def test_invalid_files(fields: dict[str, Any], message: str, tmp_path: Path) -> 
     assert str(raised.value) == f"{path}: {message}"
 
 
+def test_too_many_points(tmp_path: Path) -> None:
+    """They would take gigabytes of memory."""
+    path = tmp_path / "a.json"
+    points = ",".join(["[1,2]"] * 2_000_001)
+    path.write_text(
+        '{"imagePath": "a.png", "shapes": [{"label": "note", "points": [' + points + "]}]}"
+    )
+    with pytest.raises(InputError) as raised:
+        open_files(path)
+    assert str(raised.value) == (
+        f"{path}: more than 2,000,000 points; expected the symbols of a page"
+    )
+
+
+def test_files_in_a_subfolder_that_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    path = write(tmp_path / "labels" / "a.json", NOTE)
+    path.write_text(path.read_text(), encoding="utf-8-sig")
+    with pytest.raises(InputError) as raised:
+        open_source(tmp_path)
+    assert str(raised.value) == f"{path}: begins with a byte order mark; save the file without it"
+
+
 def test_damaged_files(tmp_path: Path) -> None:
     write(tmp_path / "a.json", NOTE)
     (tmp_path / "b.json").write_text('{"shapes": [')

@@ -160,6 +160,25 @@ def test_empty_noteheads_without_links_keep_their_class(tmp_path: Path) -> None:
     assert opened.categories(mapping) == ("notehead-empty",)
 
 
+@pytest.mark.parametrize(
+    ("text", "unlabelled"),
+    [
+        (crop_objects(node(0), node(1, "8th_flag")), {"flag8thUp", "flag8thDown"}),
+        (crop_objects(node(0), node(1, "fermata")), {"fermataAbove", "fermataBelow"}),
+        (nodes(node(0), node(1, "flag8thUp")), set()),
+    ],
+)
+def test_classes_that_an_early_release_does_not_distinguish_are_unlabelled(
+    text: str, unlabelled: set[str], tmp_path: Path
+) -> None:
+    draw(tmp_path / "a.png")
+    write(tmp_path / "a.xml", text)
+    convert(tmp_path, tmp_path / "out", options("deepscores"))
+    recorded = set(read_manifest(tmp_path / "out").class_map.unlabelled)
+    mapped = class_maps.load("deepscores").source("muscima")
+    assert recorded - set(mapped.unlabelled) == unlabelled
+
+
 def test_duplicates_are_counted(tmp_path: Path) -> None:
     draw(tmp_path / "a.png")
     write(tmp_path / "a.xml", nodes(node(0), node(1), node(1), node(2, box=(9, 2, 3, 4))))
@@ -234,7 +253,7 @@ def test_pieces_of_doremi(tmp_path: Path) -> None:
     [file] = open_files(path)
     assert list(map(str, file.images)) == ["A-002.png", "A-003.png"]
     assert set(file.works.values()) == {"A"}
-    assert file.warnings == (f"{path}: line 1: page without nodes",)
+    assert file.warnings == (f"{path}: skipped 1 page (line 1) without nodes and image",)
     counts = Tally()
     mapping = class_maps.load("harmony").source("doremi")
     found = file.pages(mapping, class_maps.load("harmony").labels, counts)
@@ -329,3 +348,11 @@ def test_other_xml_files(content: bytes, message: str, tmp_path: Path) -> None:
         with pytest.raises(InputError) as raised:
             open_source(path)
         assert str(raised.value) == f"{file}: {message}"
+
+
+def test_too_many_pages(tmp_path: Path) -> None:
+    pages = '<Page pageIndex="7"><Nodes/></Page>' * 20_000
+    path = write(tmp_path / "P-layout-0-muscima.xml", f"<Pages>{pages}</Pages>")
+    with pytest.raises(InputError) as raised:
+        open_files(path)
+    assert str(raised.value) == f"{path}: line 1: more than 2,000 pages; expected those of a piece"

@@ -93,3 +93,11 @@ def test_the_root_of_a_damaged_file_is_known(tmp_path: Path) -> None:
     assert (root.tag, root.attributes) == ("Nodes", {"a": "1"})
     file.write_bytes(b"<!DOCTYPE Nodes><Nodes/>")
     assert root_of(file) is None
+
+
+def test_a_tag_that_would_be_read_again_with_each_chunk(tmp_path: Path) -> None:
+    path = tmp_path / "a.xml"
+    path.write_text('<Nodes a="' + "x" * (3 << 20) + '"/>')
+    with pytest.raises(InputError) as raised:
+        list(elements(path, {"Node"}, {"Id"}))
+    assert str(raised.value) == f"{path}: line 1: a tag or comment is longer than 1 MB"

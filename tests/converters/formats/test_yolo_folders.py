@@ -391,7 +391,8 @@ def test_a_list_with_an_image_that_is_missing(data: Path) -> None:
     with pytest.raises(InputError) as raised:
         open_dataset(data)
     assert str(raised.value) == (
-        f"{data}/train.txt: line 3: no such image: './images/train/gone.png'"
+        f"{data}/train.txt: line 3: no such image: './images/train/gone.png'; export the "
+        "data set together with its images"
     )
 
 

@@ -82,8 +82,11 @@ def jpeg(page: Pixels) -> Pixels:
         lambda page: images.scaled(page, page.shape[1] // 2, page.shape[0] // 2),
         lambda page: np.where(page > 150, np.uint8(255), np.uint8(0)),
         lambda page: (page * 0.8 + 20).astype(np.uint8),
+        lambda page: np.roll(page, (9, 9), axis=(0, 1)),
+        lambda page: page[12:-12, 12:-12],
+        lambda page: np.pad(page, 60, constant_values=255),
     ],
-    ids=["jpeg", "half", "binary", "darker"],
+    ids=["jpeg", "half", "binary", "darker", "shifted", "cropped", "widened"],
 )
 def test_a_changed_copy_of_a_page(
     change: Callable[[Pixels], Pixels], engraved: Path, tmp_path: Path

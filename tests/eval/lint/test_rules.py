@@ -11,6 +11,7 @@ import pytest
 from planted_labels import Bug, planted, with_rows
 
 from eval.lint.findings import Finding, LintReport
+from eval.lint.ink import Ink
 from eval.lint.pages import LintPage
 from eval.lint.rules import RULES, RuleSettings, default_settings, lint
 
@@ -135,6 +136,79 @@ def test_works_in_two_splits(
         for i, (split, name) in enumerate((("train", train), ("val", val)))
     ]
     assert bool(found(lint(pages, names, only("leak-work")), "leak-work")) == is_leak
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "is_leak"),
+    [
+        (("sonata-page-1", "op1"), ("sonata-page-2", "op2"), False),
+        (("scan-1", "op1"), ("photo-7", "op1"), True),
+        (("scan-1", "12"), ("lg-12-aug-bravura--page-1", ""), True),
+        (("CVC-MUSCIMA_W-01_N-10_D-ideal", "10"), ("CVC-MUSCIMA_W-01_N-11_D-ideal", "11"), True),
+    ],
+)
+def test_recorded_works_in_two_splits(
+    train: tuple[str, str],
+    val: tuple[str, str],
+    is_leak: bool,
+    clean: list[LintPage],
+    names: Sequence[str],
+) -> None:
+    pages = [
+        replace(
+            clean[i],
+            split=split,
+            page=replace(clean[i].page, image=PurePosixPath(f"{name}.png")),
+            recorded_work=work,
+        )
+        for i, (split, (name, work)) in enumerate((("train", train), ("val", val)))
+    ]
+    assert bool(found(lint(pages, names, only("leak-work")), "leak-work")) == is_leak
+
+
+@pytest.mark.parametrize(
+    ("removed", "reported"),
+    [
+        ("noteheadHalf", "noteheadHalf"),
+        ("augmentationDot", "augmentationDot + repeatDot"),
+        ("keyFlat", "accidentalFlat + keyFlat"),
+        ("clefG", "clefG"),
+        ("stem", ""),
+    ],
+)
+def test_classes_whose_boxes_are_missing(
+    removed: str, reported: str, clean: list[LintPage], names: Sequence[str]
+) -> None:
+    pages = planted(clean, names, bugs.removed, 0.5, only=[removed])
+    findings = found(lint(pages, names, only("missing-labels")), "missing-labels")
+    assert [f.occurrence.class_name for f in findings] == [reported] * bool(reported)
+
+
+@pytest.mark.parametrize(
+    ("labelled", "n_images"), [("fermata", 3), ("clef", 3), ("notehead,stem,beam", 0), ("", 0)]
+)
+def test_a_source_with_few_labelled_classes(
+    labelled: str, n_images: int, clean: list[LintPage], names: Sequence[str]
+) -> None:
+    others = [name for name in names if not name.startswith(tuple(labelled.split(",")))]
+    partial = planted(clean[3:], names, bugs.removed, 1.0, only=others) if others else clean[3:]
+    pages = [*clean[:3], *(replace(page, source="scans") for page in partial)]
+    findings = found(lint(pages, names, only("unlabelled-ink")), "unlabelled-ink")
+    assert [(f.occurrence.source, f.occurrence.count) for f in findings] == [
+        ("scans", n_images)
+    ] * bool(n_images)
+
+
+def test_a_page_without_ink(clean: list[LintPage], names: Sequence[str]) -> None:
+    page, paper = replace(clean[0]), np.zeros((1800, 1300), np.uint8)
+    vars(page)["ink"] = Ink(all=paper, without_lines=paper)
+    settings = only("missing-labels") | {"unlabelled-ink": default_settings()["unlabelled-ink"]}
+    assert lint([page], names, settings).findings == []
+
+
+def test_ink_of_unknown_classes_is_not_judged(clean: list[LintPage]) -> None:
+    page = with_rows(clean[0], clean[0].rows[:0])
+    assert lint([page], ["hand", "fermata"], only("unlabelled-ink")).findings == []
 
 
 @pytest.mark.parametrize("share", [0.01, 0.05, 0.5])

@@ -9,7 +9,7 @@ from planted_labels import with_rows
 from converters.overlaps import overlapping_pairs
 from eval.lint.checks import similar_boxes
 from eval.lint.checks.self_suppressed import _suppressed
-from eval.lint.checks.similar_boxes import page_pairs, similar_pairs
+from eval.lint.checks.similar_boxes import PAIRS, page_pairs, similar_pairs, with_pairs
 from eval.lint.pages import LintPage
 
 
@@ -66,3 +66,25 @@ def test_suppression_is_greedy() -> None:
     """A box that only a removed box overlaps is kept."""
     pairs = np.array([[0, 1], [1, 2]])
     assert _suppressed(pairs, 4).tolist() == [False, True, False, False]
+
+
+@pytest.mark.parametrize("n_images", [0, 1, 7])
+def test_pairs_of_many_images_are_those_of_each(n_images: int, clean: list[LintPage]) -> None:
+    rng = np.random.default_rng(n_images)
+    pages = []
+    for i in range(n_images):
+        rows = clean[0].rows[rng.integers(0, 50, 40 * (i % 3))]
+        rows[:, 1:3] += rng.normal(0, 2e-4, (len(rows), 2))
+        pages.append(replace(with_rows(clean[0], rows), is_tile=i % 2 == 0))
+    alone, together = (
+        [
+            page_pairs(page, iou, same_class=same).tolist()
+            for page in variant
+            for iou in (0.75, 0.95)
+            for same in (True, False)
+        ]
+        for variant in (map(replace, pages), with_pairs(pages))
+    )
+    assert together == alone
+    assert all(PAIRS in page.measured for page in pages)
+    assert any(alone) == (n_images > 1)

@@ -6,16 +6,30 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pytest
 
+from converters import images
 from converters.images import Pixels
 from eval.sheets.crops import BEYOND, FRAME, MOST_PX, SPACE_PX, Crop, cut_crops
-from eval.sheets.selection import Box, ChosenSymbol
+from eval.sheets.selection import Box, ChosenSymbol, SourceImage
 
 
 def symbol(box: Box, *, space: float | None = SPACE_PX, path: str = "page.png") -> ChosenSymbol:
-    return ChosenSymbol(
-        class_name="head", source="", split="train", image=PurePosixPath(path), path=Path(path),
-        staff_space=space, box_xyxy=box, reason="random",
-    )  # fmt: skip
+    image = SourceImage(
+        source="", split="train", name=PurePosixPath(path), path=Path(path), staff_space=space
+    )
+    return ChosenSymbol(class_name="head", image=image, box_xyxy=box, reason="random")
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> Counter[Path]:
+    """Number of times that each image is decoded; all are white."""
+    counts: Counter[Path] = Counter()
+
+    def read(path: Path) -> Pixels:
+        counts[path] += 1
+        return np.full((100, 100, 3), 255, np.uint8)
+
+    monkeypatch.setattr(images, "read", read)
+    return counts
 
 
 def drawn(box: tuple[int, int, int, int], side: int = 400) -> Pixels:
@@ -27,7 +41,9 @@ def drawn(box: tuple[int, int, int, int], side: int = 400) -> Pixels:
 
 
 def only_crop(page: Pixels, chosen: ChosenSymbol) -> Crop:
-    [crop] = cut_crops([chosen], lambda _path: page)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(images, "read", lambda _path: page)
+        [crop] = cut_crops([chosen])
     return crop
 
 
@@ -79,14 +95,8 @@ def test_a_box_without_area_and_no_staff_space() -> None:
     assert not crop.is_reduced
 
 
-def test_each_image_is_decoded_once() -> None:
-    decoded: Counter[Path] = Counter()
-
-    def read(path: Path) -> Pixels:
-        decoded[path] += 1
-        return np.full((100, 100, 3), 255, np.uint8)
-
+def test_each_image_is_decoded_once(decoded: Counter[Path]) -> None:
     paths = ["b.png", "a.png", "b.png", "c.png", "a.png"]
     symbols = [symbol((i, 10, i + 10, 20), path=path) for i, path in enumerate(paths)]
-    assert len([*cut_crops(symbols, read)]) == 5
+    assert len([*cut_crops(symbols)]) == 5
     assert decoded == dict.fromkeys(map(Path, ["a.png", "b.png", "c.png"]), 1)

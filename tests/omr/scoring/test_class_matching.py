@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from converters.page import Page
+from converters.tracking import untracked
 from omr.scoring.class_matching import match_classes, relabel
-from omr.tracking import untracked
 
 
 def prediction(labels: Sequence[int]) -> Page:
@@ -50,7 +50,9 @@ def test_relabel(
 def test_only_the_best_predictions_of_known_classes_are_kept() -> None:
     """Classes that the data set lacks do not use up the limit."""
     pages = [prediction([1, 1, 0, 0, 0]), prediction([0])]
-    matched = match_classes(pages, 2, ("stem", "dog"), ("clef", "stem"), max_det=2, track=untracked)
+    matched = match_classes(
+        pages, 2, ("stem", "dog"), ("clef", "stem"), max_det=2, track=untracked, unlabelled={}
+    )
     assert [page.labels.tolist() for page in matched.pages] == [[1, 1], [1]]
     assert matched.pages[0].boxes_xyxy.tolist() == pages[0].boxes_xyxy[2:4].tolist()
     assert (matched.n_ignored, matched.n_at_max_det) == (2, 1)

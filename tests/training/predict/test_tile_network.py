@@ -1,6 +1,7 @@
 """Tests of page reading with real networks: torch, ONNX, and the files of each."""
 
 import copy
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,7 +16,7 @@ from torch import nn
 from class_maps import InputError
 from converters.images import read_bgr
 from omr.exporting import export_model
-from reading.network import Network, TileSymbols
+from reading.network import RECORD_KEY, Network, TileSymbols
 from reading.onnx_network import OnnxNetwork
 from settings.head_config import BoxBranch
 from training.models.checkpoints import open_weights, save_weights
@@ -134,6 +135,24 @@ def test_damaged_files(content: bytes, reason: str, tmp_path: Path) -> None:
         OnnxNetwork(tmp_path / "a.onnx")
     assert str(raised.value).startswith(f"{tmp_path}/a.onnx: {reason}")
     assert "\n" not in str(raised.value)
+
+
+def test_an_output_that_does_not_fit_the_class_names(onnx_file: Path, tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(onnx_file)
+    for entry in model.metadata_props:
+        if entry.key == "names":
+            entry.value = str({i: f"c{i}" for i in range(9)})
+        elif entry.key == RECORD_KEY:
+            record = json.loads(entry.value)
+            record["training"]["class_confs"] = [0.5, 0.5]
+            entry.value = json.dumps(record)
+    onnx.save(model, tmp_path / "a.onnx")
+    with pytest.raises(InputError) as raised:
+        OnnxNetwork(tmp_path / "a.onnx")
+    assert str(raised.value).startswith(
+        f"{tmp_path}/a.onnx: expected an output of 13 rows for its classes, got "
+    )
 
 
 def test_networks_without_class_names_are_refused(onnx_file: Path, tmp_path: Path) -> None:

@@ -1,0 +1,14 @@
+"""Progress tracking for functions that go through many items."""
+
+from collections.abc import Callable, Iterable
+from typing import TypeAlias, TypeVar
+
+T = TypeVar("T")
+
+Track: TypeAlias = Callable[[Iterable[T], int], Iterable[T]]
+"""Yields items unchanged while showing progress; the second argument is the number of items."""
+
+
+def untracked(items: Iterable[T], *_description: object) -> Iterable[T]:
+    """Return the items without showing progress."""
+    return items

@@ -1,0 +1,32 @@
+"""Facts about images that the manifest records."""
+
+from pathlib import Path, PurePosixPath
+
+import msgspec
+import numpy as np
+import pytest
+
+from converters.manifest import Manifest
+from converters.page import Page
+from eval.lint.pages import RecordedPages
+
+
+@pytest.mark.parametrize(
+    ("image", "work"), [("a.png", "op1"), ("a__x00000_y00512.png", "op1"), ("b.png", "")]
+)
+def test_work_of_a_page_or_tile(image: str, work: str) -> None:
+    tiled = {"symbols": 0, "scale_x": 1, "scale_y": 1, "tiles": {"a__x00000_y00512.png": [0, 512]}}
+    parts = {
+        "properties": {"train": {"a.png": {"work": "op1"}}},
+        "tiles": {"train": {"a.png": tiled}},
+    }
+    raw = {name: msgspec.Raw(msgspec.json.encode(part)) for name, part in parts.items()}
+    recorded = RecordedPages(Manifest(path=Path("manifest.json"), parts=raw), "train")
+    page = Page(
+        image=PurePosixPath(image),
+        width=9,
+        height=9,
+        boxes_xyxy=np.empty((0, 4)),
+        labels=np.empty(0, np.int64),
+    )
+    assert recorded.lint_page(Path(image), page, np.empty((0, 5)), "train").recorded_work == work

@@ -199,7 +199,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pages", type=int, default=12, help="pages to plant the bugs into")
     parser.add_argument("--clean", type=int, help="check this many pages without a bug instead")
-    parser.add_argument("--rule", nargs="+", help="plant only the bugs that these rules should find")
+    parser.add_argument("--rule", nargs="+", help="plant only the bugs that these rules find")
     arguments = parser.parse_args()
     print(f"`{' '.join(['python -m benchmarks.planted_bugs', *sys.argv[1:]])}`\n")
     with tempfile.TemporaryDirectory() as folder:

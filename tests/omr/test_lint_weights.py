@@ -19,6 +19,7 @@ from class_maps import ConfigError
 from converters.conversion import ConversionOptions, convert
 from omr import label_predictions
 from omr.cli import app
+from omr.prediction import open_network
 from settings.published import weights_path
 
 RULES = ("overlooked-label", "badly-placed-label", "swapped-label")
@@ -30,8 +31,9 @@ WEIGHTS = ("--weights", "harmony-tiny", "--device", "cpu")
 def loaded_once() -> Iterator[None]:
     """Load the network once for all tests."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(label_predictions, "open_network", cache(label_predictions.open_network))
-        label_predictions.open_network(weights_path("harmony-tiny"), device="cpu", trust=False)
+        open_once = cache(open_network)
+        open_once(weights_path("harmony-tiny"), device="cpu", trust=False)
+        patch.setattr(label_predictions, "open_network", open_once)
         yield
 
 

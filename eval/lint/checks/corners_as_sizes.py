@@ -2,7 +2,7 @@
 
 Such a box is wider than its distance from the left edge, by the width of the symbol, unless it was
 clamped at the right edge; likewise in height. Large objects, as in photographs, have all sizes.
-Corners lie all over the page, so that boxes of similar sizes, as on small images, are no evidence.
+Corners lie all over the page, so boxes of similar sizes, as on small images, do not count.
 
 Shapes: N boxes of a page, C classes, S steps of ``SIZE_STEP``.
 """

@@ -1,8 +1,8 @@
 """Rule ``missing-labels``: noteheads and other symbols without a box.
 
 Filled noteheads look alike in all fonts: an ellipse. Other symbols are recognised by the shapes of
-their class, if other ink does not touch them; dots, which articulations and letters have as well, if
-they are to the right of a note or rest with a box, or beside a barline.
+their class, if other ink does not touch them. Dots, which articulations and letters have as well,
+must be to the right of a note or rest with a box, or beside a barline with one.
 
 Shapes: K symbols found on a page, N boxes of the page.
 """

@@ -159,6 +159,4 @@ def test_scores_are_those_of_cleanlab(seed: int, monkeypatch: pytest.MonkeyPatch
     inputs["labels"] = [{"bboxes": boxes[:0], "labels": classes[:0]}]  # cleanlab's 1 - confidence
     (expected,) = rank.compute_overlooked_box_scores(**inputs, high_probability_threshold=0.5)
     is_scored = np.isfinite(scores.overlooked)
-    np.testing.assert_allclose(
-        scores.overlooked[is_scored], expected[is_scored], rtol=0, atol=1e-9
-    )
+    np.testing.assert_allclose(scores.overlooked[is_scored], expected[is_scored], rtol=0, atol=1e-9)

@@ -14,7 +14,7 @@ from typing import Any
 from class_maps import InputError, shown, yaml_files
 from class_maps.text_files import read_text
 from converters.images import IMAGE_SUFFIXES
-from converters.names import count_of
+from converters.names import PARQUET_FOLDER, count_of
 
 DATA_YAML = "data.yaml"
 SPLITS: Mapping[str, tuple[str, ...]] = {
@@ -44,6 +44,12 @@ def read_data_yaml(path: Path) -> DataYaml:
     Raises:
         InputError: The file is missing or malformed, or the folder of a split is missing.
     """
+    if not path.exists() and any((path.parent / PARQUET_FOLDER).glob("images_*")):
+        raise InputError(
+            f"no such file, but Parquet tables; convert them with `omr convert {path.parent} OUT "
+            "--format yolo --classes FILE`, and use OUT",
+            path=path,
+        )
     if not path.exists():
         raise InputError(
             "no such file; expected a folder written by `omr convert` with --format yolo", path=path

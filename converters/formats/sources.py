@@ -22,7 +22,7 @@ from converters.formats.voc import ROOT as VOC
 from converters.formats.xml_files import elements, xml_files
 from converters.names import IMAGE_FOLDER, LABELS
 
-OTHER_SUFFIXES = frozenset({".csv", ".data", ".parquet", ".tfrecord", ".txt"})
+OTHER_SUFFIXES = frozenset({".csv", ".data", ".tfrecord", ".txt"})
 """Suffixes of annotations in formats that are not read; a JSON file may have one of them too."""
 
 

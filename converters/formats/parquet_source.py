@@ -15,7 +15,6 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from class_maps import CategoryMapping, InputError, shortened
 from converters.boxes import Boxes, upright_corners
@@ -384,7 +383,7 @@ def _corners(corners: Boxes, boxes_xyxy: Boxes) -> Boxes | None:
         corners: Corners, NaN if they are missing, shape ``(N, 4, 2)``.
         boxes_xyxy: Boxes in pixels, shape ``(N, 4)``.
     """
-    is_missing: NDArray[np.bool_] = np.isnan(corners.reshape(-1, 8)).any(axis=1)
+    is_missing = np.asarray(np.isnan(corners).any(axis=(1, 2)))
     if is_missing.all():
         return None
     return np.where(is_missing[:, None, None], upright_corners(boxes_xyxy), corners)

@@ -66,8 +66,8 @@ def open_files(path: Path, images: Path | None = None) -> list["ParquetFile"]:
 
     Args:
         path: Folder of the data set, or its folder of tables.
-        images: Folder of the images; None to search next to the tables. Absolute paths of images
-            that exist are used as they are.
+        images: Folder of the images; None to search next to the tables. Absolute paths are used as
+            they are if omr wrote them.
 
     Raises:
         InputError: A table is missing, damaged or inconsistent.
@@ -296,7 +296,8 @@ def _located(
     """Find the images of a split by their names, or by the absolute paths of existing files."""
     first = next(iter(rows))
     names = [row["image"] for table in rows.values() for row in table]
-    referenced = referenced_images(names, first) if chosen is None else None
+    root = folders[-1].absolute()  # of the data set, unless a folder was chosen
+    referenced = None if chosen else referenced_images(names, root / PARQUET_FOLDER / first.name)
     known_names = iter(referenced[1] if referenced else names)
     images: dict[str, tuple[PurePosixPath, int, int]] = {}
     for file, table in rows.items():

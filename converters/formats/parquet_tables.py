@@ -3,7 +3,7 @@
 Tables are read lazily: a query fetches the columns and row groups that it needs.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     import polars as pl  # large: imported only when tables are read
 
 SUFFIX = ".parquet"
+MAX_ROWS = 20_000_000
+"""Maximum number of rows of a file: a table of 1 KB can have any number of equal ones."""
+MAX_IMAGES = 1_000_000
+"""Maximum number of rows of a table of images, which are in memory at the same time."""
+MAX_TEXT_BYTES = 4096
+"""Maximum length of a name, or of an absolute path."""
 TEXT, NUMBER, WHOLE, CORNERS, FLAG = (
     "text",
     "numbers",
@@ -78,13 +84,19 @@ def table_files(folder: Path, kind: str) -> dict[str, list[Path]]:
     Args:
         folder: Folder of the tables.
         kind: ``images`` or ``symbols``.
+
+    Raises:
+        InputError: A file is a pipe or a device.
     """
     files: dict[str, list[Path]] = {}
     for entry in sorted(folder.glob(f"{kind}_*")):
         split = entry.name.removeprefix(f"{kind}_").removesuffix(SUFFIX)
         parts = sorted(p for p in entry.glob(f"*{SUFFIX}") if p.name[0] not in "._")
-        if parts or (entry.suffix == SUFFIX and entry.is_file()):
+        if parts or (entry.suffix == SUFFIX and not entry.is_dir()):
             files.setdefault(split, []).extend(parts or [entry])
+    for file in (file for of_split in files.values() for file in of_split):
+        if not file.is_file():  # a pipe would be waited for
+            raise InputError("is not a regular file", path=file)
     return files
 
 
@@ -98,6 +110,7 @@ def lazy_table(file: Path, columns: Columns) -> "pl.LazyFrame":
 
     lazy = pl.scan_parquet(file, glob=False, row_index_name="row", row_index_offset=1)
     schema = dict(collected(lazy.limit(0), file).schema)
+    check_rows(collected(lazy.select(pl.len()), file).item(), MAX_ROWS, file)
     if missing := [column for column in columns.required if column not in schema]:
         raise InputError(
             f"no column {listed(missing)}; expected a table that `omr convert --format parquet` "
@@ -173,6 +186,28 @@ def collected(lazy: "pl.LazyFrame", file: Path) -> "pl.DataFrame":
         raise InputError(f"is not a valid Parquet file: {reason}", path=file) from error
 
 
+def check_rows(n_rows: int, most: int, file: Path) -> None:
+    """Check the number of rows.
+
+    Raises:
+        InputError: There are too many.
+    """
+    if n_rows > most:
+        raise InputError(f"has {n_rows:,} rows; expected at most {most:,}, divide it", path=file)
+
+
+def check_lengths(names: Iterable[str], column: str, file: Path) -> None:
+    """Check that names are short enough to be repeated in memory for every row.
+
+    Raises:
+        InputError: A name is too long.
+    """
+    for name in names:
+        if len(name) > MAX_TEXT_BYTES:
+            reason = f"text of {len(name):,} characters; expected at most {MAX_TEXT_BYTES:,}"
+            raise InputError(reason, path=file, where=column)
+
+
 def check_complete(table: "pl.DataFrame", columns: Sequence[str], file: Path) -> None:
     """Check that columns have no missing values.
 
@@ -189,16 +224,19 @@ def category_names(file: Path) -> tuple[str, ...]:
     """Return all names that the column ``name`` can contain, or else those that it contains.
 
     Raises:
-        InputError: The file is damaged.
+        InputError: The file is damaged, or a name is too long.
     """
     import polars as pl
 
     lazy = pl.scan_parquet(file, glob=False).select("name")
     dtype = collected(lazy.limit(0), file).schema["name"]
     if isinstance(dtype, pl.Enum):
-        return tuple(dtype.categories.to_list())
-    names = collected(lazy.select(pl.col("name").cast(pl.String).unique()), file)["name"]
-    return tuple(sorted(names.drop_nulls().to_list()))
+        names = dtype.categories.to_list()
+    else:
+        unique = collected(lazy.select(pl.col("name").cast(pl.String).unique()), file)["name"]
+        names = sorted(unique.drop_nulls().to_list())
+    check_lengths(names, "name", file)
+    return tuple(names)
 
 
 def rows_per_image(file: Path) -> dict[str, int]:
@@ -221,7 +259,13 @@ def read_images(file: Path) -> list[dict[str, Any]]:
     Raises:
         InputError: The file is damaged, or contains an invalid value.
     """
-    table = collected(lazy_table(file, IMAGES), file)
+    import polars as pl
+
+    lazy = lazy_table(file, IMAGES)
+    check_rows(collected(lazy.select(pl.len()), file).item(), MAX_IMAGES, file)
+    table = collected(lazy, file)
+    for column in ("image", "page"):
+        check_lengths(table[column].drop_nulls().unique().to_list(), column, file)
     check_complete(table, list(IMAGES.required), file)
     for column in ("staff_space", "scale_x", "scale_y"):
         invalid = table.filter(~((table[column] > 0) & table[column].is_finite()))

@@ -33,8 +33,8 @@ def open_source(
 
     Args:
         path: DeepScoresV2 folder (dense or shards), engraved folder, YOLO folder, one of their
-            annotation files, a COCO, labelme, MuNG or Pascal VOC file or folder, or a folder of Parquet
-            tables.
+            annotation files, a COCO, labelme, MuNG or Pascal VOC file or folder, or a folder of
+            Parquet tables.
         format_name: Format of the data set, one of :data:`READERS`; None to detect it.
         images: Folder of the images that JSON and XML files name; None to find it.
 

@@ -1,6 +1,7 @@
 """Reading of Parquet data sets: layouts, types of other tools, and damaged or inconsistent tables."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
@@ -200,6 +201,9 @@ def test_images_elsewhere(is_moved: bool, tmp_path: Path) -> None:
     else:
         [file] = open_source(out)[1]
         assert file.image_folder == source / "images" / "train"
+        (out / "manifest.json").rename(tmp_path / "manifest.json")
+        with pytest.raises(InputError, match="points outside the image folder"):
+            open_source(out)
     assert [str(image) for image in file.images] == ["a.png", "b/a.png"]
 
 
@@ -274,6 +278,33 @@ def test_an_image_in_two_tables(tmp_path: Path) -> None:
         open_files(tmp_path)
     other = file.with_name("part-00001.parquet")
     assert str(raised.value) == f"{other}: duplicate image: a.png is also in part-00000.parquet"
+
+
+@pytest.mark.parametrize(
+    ("kind", "limit", "message"),
+    [
+        ("symbols", "MAX_ROWS", "has 2 rows; expected at most 1, divide it"),
+        ("images", "MAX_IMAGES", "has 2 rows; expected at most 1, divide it"),
+        ("symbols", "MAX_TEXT_BYTES", "name: text of 4 characters; expected at most 1"),
+    ],
+)
+def test_tables_made_to_exhaust_memory(
+    kind: str, limit: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write(tmp_path, page_of("a.png"), page_of("b.png"))
+    monkeypatch.setattr(parquet_tables, limit, 1)
+    with pytest.raises(InputError) as raised:
+        open_files(folder)
+    assert str(raised.value) == f"{folder}/parquet/{kind}_train/part-00000.parquet: {message}"
+
+
+def test_a_pipe_is_not_read(tmp_path: Path) -> None:
+    folder = write(tmp_path, page_of("a.png"))
+    pipe = folder / "parquet" / "images_train" / "part-00001.parquet"
+    os.mkfifo(pipe)
+    with pytest.raises(InputError) as raised:
+        open_files(folder)
+    assert str(raised.value) == f"{pipe}: is not a regular file"
 
 
 def test_too_many_symbols_of_an_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -244,8 +244,8 @@ def _open_split(
     opened: list[ParquetFile] = []
     for file, table in rows.items():
         images = [_image(row, located.images, n_symbols) for row in table]
-        own = {image.name for image in images}
-        shared = {s: frozenset(own & counts[s].keys()) for s in symbols}
+        listed = {image.name for image in images}
+        shared = {s: frozenset(listed & counts[s].keys()) for s in symbols}
         of_file = {s: images_of for s, images_of in shared.items() if images_of}
         opened.append(
             ParquetFile(

@@ -2,6 +2,7 @@
 
     python -m benchmarks.convert                 labels like DeepScoresV2 dense, then tiles
     python -m benchmarks.convert --pages 136     a tenth of the labels
+    python -m benchmarks.convert --parquet       a million labels, from JSON and from Parquet
 
 Every row is a separate command. Tasks take turns, and times are medians over rounds, because the
 machine may be shared.
@@ -21,6 +22,9 @@ from pathlib import Path
 from benchmarks.measuring import measure
 
 TILE, OVERLAP = 640, 128
+PARQUET_LABELS = 1_000_000
+SAME_NAMES = "same.yaml"
+"""Name of the class map that keeps the categories of a Parquet data set."""
 TILE_PAGES = 60
 """Number of pages of 1960 x 2772 px from which tiles are cut."""
 
@@ -64,6 +68,7 @@ def opencv_tiles_grey(work: Path) -> None:
 
 
 LABELS = ("json_load", "ultralytics_convert_coco", "omr_convert", "omr_convert_half")
+PARQUET = ("omr_json", "omr_parquet", "omr_write_parquet")
 TILES = ("opencv_tiles", "opencv_tiles_grey", "omr_tiles", "omr_tiles_2")
 
 
@@ -74,6 +79,9 @@ def _command(task: str, work: Path) -> list[str]:
     arguments: dict[str, tuple[object, ...]] = {
         "omr_convert": ("dense", *labels),
         "omr_convert_half": ("half", *labels),
+        "omr_json": ("dense", *labels),
+        "omr_parquet": ("parquet", "--classes", work / SAME_NAMES, "--labels-only"),
+        "omr_write_parquet": ("dense", *labels, "--format", "parquet"),
         "omr_tiles": ("pages", *tiles, 1),
         "omr_tiles_2": ("pages", *tiles, 2),
     }
@@ -97,6 +105,8 @@ def _measure(task: str, work: Path) -> tuple[float, float]:
 def _run_task(name: str, work: Path, pages: int) -> None:
     if name == _prepare.__name__:
         _prepare(work, pages)
+    elif name == _prepare_parquet.__name__:
+        _prepare_parquet(work)
     else:
         globals()[name](work)
 
@@ -112,6 +122,22 @@ def _prepare(work: Path, pages: int) -> None:
     dense_like.write_pages(work / "pages", pages=TILE_PAGES)
     size = path.stat().st_size / 1e6
     print(f"{pages} pages, {annotations} annotations, {size:.0f} MB of JSON\n")
+
+
+def _prepare_parquet(work: Path) -> None:
+    from benchmarks import dense_like
+    from class_maps import load
+
+    pages = round(dense_like.DENSE_PAGES * PARQUET_LABELS / dense_like.DENSE_ANNOTATIONS)
+    path = dense_like.write(work / "dense", pages=pages, annotations=PARQUET_LABELS)
+    subprocess.run(_command("omr_write_parquet", work), check=True, stdout=subprocess.DEVNULL)
+    (work / "out").rename(work / "parquet")
+    names = json.dumps(load("deepscores").names)
+    text = f"name: same\nclasses: {names}\nsources: {{parquet: {{map: same names}}}}\n"
+    (work / SAME_NAMES).write_text(text)
+    tables = sum(file.stat().st_size for file in (work / "parquet").rglob("*.parquet"))
+    sizes = f"{path.stat().st_size / 1e6:.0f} MB of JSON, {tables / 1e6:.0f} MB of Parquet"
+    print(f"{pages} pages, {PARQUET_LABELS} annotations, {sizes}\n", flush=True)
 
 
 def _table(tasks: tuple[str, ...], work: Path, repeat: int, peer: str) -> None:
@@ -132,6 +158,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pages", type=int, default=0, help="0: as many as DeepScoresV2 dense")
     parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--parquet", action="store_true", help="compare JSON and Parquet only")
     parser.add_argument("--work", type=Path)
     parser.add_argument("--task")
     arguments = parser.parse_args()
@@ -142,6 +169,10 @@ def main() -> None:
     print(f"`{command_line}`, Python {platform.python_version()}, {os.cpu_count()} cores")
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
+        if arguments.parquet:
+            subprocess.run(_command(_prepare_parquet.__name__, work), check=True)
+            _table(PARQUET, work, arguments.repeat, "omr_json")
+            return
         command = [*_command(_prepare.__name__, work), "--pages", str(arguments.pages)]
         subprocess.run(command, check=True)
         _table(LABELS, work, arguments.repeat, "ultralytics_convert_coco")

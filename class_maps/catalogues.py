@@ -67,10 +67,10 @@ class Catalogue:
 
 SOURCES = (
     *("deepscoresv2", "engraved", "coco", "yolo", "labelme"),
-    *("muscima", "doremi", "mung", "voc"),
+    *("muscima", "doremi", "mung", "voc", "parquet"),
 )
 """Data sets and formats that class maps may have entries for."""
-ANY_NAME = ("coco", "yolo", "labelme", "mung", "voc")
+ANY_NAME = ("coco", "yolo", "labelme", "mung", "voc", "parquet")
 """Formats whose files define the categories themselves."""
 ENGRAVED = "engraved"
 """Pages engraved by omr: name of the data set and of its only annotation set."""
@@ -80,9 +80,9 @@ ENGRAVED = "engraved"
 def catalogue(source: str) -> Catalogue:
     """Return the catalogue of a data set.
 
-    COCO, YOLO, labelme, MuNG and Pascal VOC are formats of many data sets, so their catalogues are
-    empty and any category name is allowed. MUSCIMA++ and DoReMi have no annotation sets. Engraved
-    pages have the categories of DeepScoresV2's own annotation set and a few more.
+    COCO, YOLO, labelme, MuNG, Pascal VOC and Parquet are formats of many data sets, so their
+    catalogues are empty and any category name is allowed. MUSCIMA++ and DoReMi have no annotation
+    sets. Engraved pages have the categories of DeepScoresV2's own annotation set and a few more.
 
     Args:
         source: Name of the data set, one of :data:`SOURCES`.

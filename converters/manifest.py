@@ -181,7 +181,8 @@ class ManifestBuilder:
             self._annotations.add(split, page, prepared.n_annotations)
         if prepared.properties != PageProperties():
             self._properties.add(split, page, _known(prepared.properties))
-        placed = [(image.image, image.placement) for image in prepared.outputs if image.placement]
+        outputs = [] if prepared.is_kept else prepared.outputs
+        placed = [(image.image, image.placement) for image in outputs if image.placement]
         if placed:
             _, first = placed[0]
             tiled = TiledPage(

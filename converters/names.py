@@ -34,6 +34,8 @@ _DRIVE = re.compile(r"[A-Za-z]:$")
 """First part of an absolute path of Windows."""
 LABELS = "labels"
 """Name of the folder of label files."""
+PARQUET_FOLDER = "parquet"
+"""Name of the folder of Parquet tables."""
 SHEETS = "sheets.html"
 """Name of the file of contact sheets, which contains its pictures, so that none of them can be
 taken for a page."""

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 SourceData: TypeAlias = Annotated[
     list[Path],
     typer.Argument(
-        help="Data sets: DeepScoresV2, engraved, YOLO, labelme, MUSCIMA++ or DoReMi folders, or "
-        "JSON or XML files. Several are merged.",
+        help="Data sets: DeepScoresV2, engraved, YOLO, labelme, MUSCIMA++, DoReMi or Parquet "
+        "folders, or JSON or XML files. Several are merged.",
     ),
 ]
 Out: TypeAlias = Annotated[Path, typer.Argument(help="Folder to create.")]

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple, Protocol
 
 from class_maps import CategoryMapping, ConfigError, with_nearest
-from converters.formats import coco, deepscoresv2, labelme, mung_source, voc, yolo
+from converters.formats import coco, deepscoresv2, labelme, mung_source, parquet_source, voc, yolo
 from converters.formats.mung import MungWriter
 from converters.formats.parquet import ParquetWriter
 from converters.page import Page
@@ -115,6 +115,7 @@ READERS: dict[str, Format] = {
     "doremi": Format("doremi", mung_source.recognises_doremi, mung_source.open_files),
     "mung": Format("mung", mung_source.recognises_mung, mung_source.open_files),
     "voc": Format("voc", voc.recognises, voc.open_files),
+    "parquet": Format("parquet", parquet_source.recognises, parquet_source.open_files),
 }
 """Formats that can be read, by name, in the order in which they are tried."""
 

@@ -14,7 +14,7 @@ from typing import Any
 from class_maps import InputError, shown, yaml_files
 from class_maps.text_files import read_text
 from converters.images import IMAGE_SUFFIXES
-from converters.names import count_of
+from converters.names import PARQUET_FOLDER, count_of
 
 DATA_YAML = "data.yaml"
 SPLITS: Mapping[str, tuple[str, ...]] = {
@@ -45,9 +45,7 @@ def read_data_yaml(path: Path) -> DataYaml:
         InputError: The file is missing or malformed, or the folder of a split is missing.
     """
     if not path.exists():
-        raise InputError(
-            "no such file; expected a folder written by `omr convert` with --format yolo", path=path
-        )
+        raise _missing_file(path)
     data = yaml_files.read_any(path, "data.yaml", as_written="names")
     if not isinstance(data, dict):
         raise InputError("expected a mapping with train, val and names", path=path)
@@ -73,6 +71,16 @@ def read_data_yaml(path: Path) -> DataYaml:
     ]
     warnings += [*_other_files(splits, path), *_repeated(splits, path)]
     return DataYaml(path=path, names=_names(data, path), splits=splits, warnings=tuple(warnings))
+
+
+def _missing_file(path: Path) -> InputError:
+    reason = "no such file; expected a folder written by `omr convert` with --format yolo"
+    if any((path.parent / PARQUET_FOLDER).glob("images_*")):
+        reason = (
+            f"no such file, but Parquet tables; convert them with `omr convert {path.parent} OUT "
+            "--format yolo --classes FILE`, and use OUT"
+        )
+    return InputError(reason, path=path)
 
 
 def _is_folder(value: object, root: Path) -> bool:

@@ -133,7 +133,7 @@ def json_files(path: Path) -> list[Path]:
         The files, sorted by name; shard 10 comes after shard 9.
     """
     if path.is_file():
-        return [path] if path.suffix.lower() not in {".yaml", ".yml", ".xml"} else []
+        return [path] if path.suffix.lower() not in {".yaml", ".yml", ".xml", ".parquet"} else []
     files = _json_files_in(path)
     if not files and not (path / DATA_YAML).is_file():
         folders = sorted(p for p in path.glob("*") if p.is_dir())
@@ -290,7 +290,10 @@ def _refers_to_images(manifest: Path) -> bool:
 
 
 def find_images(
-    path: Path, images: Mapping[K, tuple[PurePosixPath, int, int]], chosen: Path | None = None
+    path: Path,
+    images: Mapping[K, tuple[PurePosixPath, int, int]],
+    chosen: Path | None = None,
+    folders: Sequence[Path] = (),
 ) -> LocatedImages[K]:
     """Find the image folder of an annotation file, and its images in that folder.
 
@@ -302,16 +305,17 @@ def find_images(
         images: Image name, width and height by id.
         chosen: Folder that the user named; None to search the layouts of DeepScoresV2, COCO, CVAT,
             Datumaro, FiftyOne, Label Studio, Roboflow and ``omr convert``.
+        folders: Folders to search instead, the most likely one first.
     """
     first = [name for name, _, _ in islice(images.values(), N_SEARCHED)]
     matches = {
         candidate: [candidate / name for name in map(partial(on_disk, candidate), first) if name]
-        for candidate in _candidates(path, chosen)
+        for candidate in folders or _candidates(path, chosen)
     }
     folder = max(matches, key=lambda candidate: len(matches[candidate]))
     if not matches[folder]:
         similar = (c for c in matches if any(in_other_case(c / name) for name in first))
-        folder = next(similar, chosen or path.parent / "images")
+        folder = next(similar, folders[0] if folders else chosen or path.parent / "images")
     names = {name for name, _, _ in images.values()}
     located = {}
     for image_id, (name, width, height) in images.items():

@@ -1,7 +1,8 @@
-"""Writer of Parquet tables of symbols and images, for analysis with polars or pandas.
+"""Writer of Parquet tables of symbols and images; :mod:`.parquet_source` reads them.
 
 Tables are ``parquet/symbols_<split>/*.parquet`` and ``parquet/images_<split>/*.parquet``. They are
-written in parts, so that a data set need not fit in memory.
+written in parts, so that a data set need not fit in memory. Each part is sorted by image, so that
+readers skip the row groups of other images by their statistics.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,17 +15,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from class_maps import MissingExtraError
+from converters.names import PARQUET_FOLDER
 from converters.page import Page
 
 if TYPE_CHECKING:
     import polars as pl  # large: imported only when tables are written
 
-PARQUET_FOLDER = "parquet"
-ROWS_PER_PART = 1_000_000
+SIDES = "x_min", "y_min", "x_max", "y_max"
+"""Columns of boxes, in pixels."""
+ROWS_PER_PART = 500_000
+"""Symbols from which a part is written."""
+IMAGES_PER_PART = 20_000
+"""Images from which a part is written; tiles may have few symbols."""
+ROW_GROUP = 100_000
+"""Rows of a row group, the smallest unit that is read: 150 dense pages."""
 
 
 class ParquetWriter:
-    """Collects pages and writes them in parts of about a million symbols.
+    """Collects pages and writes them in parts of about half a million symbols.
 
     Args:
         folder: Output folder.
@@ -53,11 +61,12 @@ class ParquetWriter:
         self._parts: dict[str, int] = {}
 
     def add(self, split: str, page: Page) -> None:
-        """Add one page, and write a part if enough symbols have been collected."""
+        """Add one page, and write a part if enough symbols or images have been collected."""
         image = PurePosixPath(self._images.get(page.image, page.image))
         self._pending.setdefault(split, []).append(replace(page, image=image))
         self._rows[split] = self._rows.get(split, 0) + len(page.labels)
-        if self._rows[split] >= ROWS_PER_PART:
+        is_full = len(self._pending[split]) >= IMAGES_PER_PART
+        if is_full or self._rows[split] >= ROWS_PER_PART:
             self._write(split)
 
     def close(self) -> None:
@@ -66,7 +75,7 @@ class ParquetWriter:
             self._write(split)
 
     def _write(self, split: str) -> None:
-        pages = self._pending.pop(split)
+        pages = sorted(self._pending.pop(split), key=lambda page: page.image.as_posix())
         part = self._parts[split] = self._parts.get(split, -1) + 1
         self._rows[split] = 0
         tables = {"symbols": symbol_table(pages, self._names), "images": image_table(pages)}
@@ -74,40 +83,51 @@ class ParquetWriter:
             path = self._folder / f"{name}_{split}" / f"part-{part:05d}.parquet"
             path.parent.mkdir(parents=True, exist_ok=True)
             buffer = BytesIO()  # polars reports a full disk as damaged data
-            table.write_parquet(buffer)
+            table.write_parquet(
+                buffer, compression="zstd", statistics=True, row_group_size=ROW_GROUP
+            )
             path.write_bytes(buffer.getvalue())
 
 
 def symbol_table(pages: Sequence[Page], names: Sequence[str]) -> "pl.DataFrame":
     """Return a table with one row per symbol: image, id, class, boxes in pixels, and cut.
 
-    If any page has scores, a last column contains them.
+    If any page has scores, a last column contains them. Ids, corners and cut are null for the
+    symbols of pages without them.
     """
     import polars as pl
 
     sizes = [len(page.labels) for page in pages]
+    images = pl.Series([page.image.as_posix() for page in pages], dtype=pl.String)
     boxes_xyxy = np.concatenate([page.boxes_xyxy for page in pages])
     labels = np.concatenate([page.labels for page in pages])
-    corners = [_or_missing(page.corners, (len(page.labels), 4, 2), np.nan) for page in pages]
-    ids = [_or_missing(page.symbol_ids, (len(page.labels),), -1) for page in pages]
-    cut = [_or_missing(page.cut, (len(page.labels),), False) for page in pages]
+    optional = {
+        "symbol_id": _column(pages, "symbol_ids", (), 0),
+        "corners": _column(pages, "corners", (4, 2), np.nan).reshape(-1, 8),
+        "cut": _column(pages, "cut", (), 0).astype(bool),
+    }
+    is_given = {
+        "symbol_id": np.repeat([page.symbol_ids is not None for page in pages], sizes),
+        "corners": np.repeat([page.corners is not None for page in pages], sizes),
+        "cut": np.repeat([page.cut is not None for page in pages], sizes),
+    }
     has_scores = any(page.scores is not None for page in pages)
-    scores = [_or_missing(page.scores, (len(page.labels),), np.nan) for page in pages]
-    return pl.DataFrame(
+    table = pl.DataFrame(
         {
-            "image": np.repeat([page.image.as_posix() for page in pages], sizes),
-            "symbol_id": np.concatenate(ids),
+            "image": images.gather(np.repeat(np.arange(len(pages)), sizes)),
+            "symbol_id": optional["symbol_id"],
             "label": labels,
-            **{
-                side: boxes_xyxy[:, i]
-                for i, side in enumerate(("x_min", "y_min", "x_max", "y_max"))
-            },
-            "corners": np.concatenate(corners).reshape(-1, 8),
-            "cut": np.concatenate(cut),
-            **({"score": np.concatenate(scores)} if has_scores else {}),
+            "name": pl.Series(names, dtype=pl.Enum(names)).gather(labels),
+            **{side: boxes_xyxy[:, i] for i, side in enumerate(SIDES)},
+            "corners": optional["corners"],
+            "cut": optional["cut"],
+            **({"score": _column(pages, "scores", (), np.nan)} if has_scores else {}),
         },
-        schema_overrides={"corners": pl.Array(pl.Float64, 8), "image": pl.String},
-    ).insert_column(3, pl.Series("name", np.array(names)[labels], dtype=pl.Enum(names)))
+        schema_overrides={"corners": pl.Array(pl.Float64, 8)},
+    )
+    return table.with_columns(
+        pl.when(pl.Series(given)).then(pl.col(name)).alias(name) for name, given in is_given.items()
+    )
 
 
 def image_table(pages: Sequence[Page]) -> "pl.DataFrame":
@@ -132,5 +152,13 @@ def image_table(pages: Sequence[Page]) -> "pl.DataFrame":
     )
 
 
-def _or_missing(array: np.ndarray | None, shape: tuple[int, ...], missing: float) -> np.ndarray:
-    return np.full(shape, missing) if array is None else array
+def _column(pages: Sequence[Page], name: str, shape: tuple[int, ...], missing: float) -> np.ndarray:
+    """Concatenate a field of all pages, with a value for the symbols of pages without it."""
+    return np.concatenate(
+        [
+            np.full((len(page.labels), *shape), missing, np.asarray(missing).dtype)
+            if (array := getattr(page, name)) is None
+            else array
+            for page in pages
+        ]
+    )

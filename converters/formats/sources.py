@@ -22,7 +22,7 @@ from converters.formats.voc import ROOT as VOC
 from converters.formats.xml_files import elements, xml_files
 from converters.names import IMAGE_FOLDER, LABELS
 
-OTHER_SUFFIXES = frozenset({".csv", ".data", ".parquet", ".tfrecord", ".txt"})
+OTHER_SUFFIXES = frozenset({".csv", ".data", ".tfrecord", ".txt"})
 """Suffixes of annotations in formats that are not read; a JSON file may have one of them too."""
 
 
@@ -33,7 +33,8 @@ def open_source(
 
     Args:
         path: DeepScoresV2 folder (dense or shards), engraved folder, YOLO folder, one of their
-            annotation files, or a COCO, labelme, MuNG or Pascal VOC file or folder.
+            annotation files, a COCO, labelme, MuNG or Pascal VOC file or folder, or a folder of
+            Parquet tables.
         format_name: Format of the data set, one of :data:`READERS`; None to detect it.
         images: Folder of the images that JSON and XML files name; None to find it.
 
@@ -126,8 +127,8 @@ def _check_suffix(path: Path) -> None:
     if not is_json:
         raise InputError(
             "not in a format that omr reads; expected DeepScoresV2, COCO or labelme JSON, MuNG or "
-            "Pascal VOC XML, or a YOLO folder with a data.yaml; export the data set in one of "
-            "these formats",
+            "Pascal VOC XML, Parquet tables, or a YOLO folder with a data.yaml; export the data "
+            "set in one of these formats",
             path=path,
         )
 
@@ -169,6 +170,7 @@ def _no_annotations(path: Path) -> InputError:
         )
     return InputError(
         "no annotations; expected deepscores_train.json or another .json file in this folder or in "
-        "annotations/, .xml files of MuNG or Pascal VOC, or a YOLO data.yaml or obj.data",
+        "annotations/, .xml files of MuNG or Pascal VOC, Parquet tables, or a YOLO data.yaml or "
+        "obj.data",
         path=path,
     )

@@ -36,6 +36,11 @@ class PreparationOptions:
     tiles: TileOptions | None = None
     """How to cut pages into tiles; None to keep whole pages."""
 
+    @property
+    def keep_images(self) -> bool:
+        """Whether images are neither scaled nor cut."""
+        return self.staff_space is None and self.tiles is None
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PageProperties:
@@ -98,6 +103,8 @@ class PreparedPage:
     properties: PageProperties
     sha256: str = ""
     """Hash of the page's image file if the page was cut or scaled; empty if it was copied."""
+    is_kept: bool = False
+    """Whether the page was neither cut nor scaled; its placement, if any, is that of the source."""
     is_reencoded: bool = False
     """Whether the image had to be re-encoded instead of linked."""
     is_measured: bool = False
@@ -136,6 +143,8 @@ def prepare(job: Job) -> PreparedPage:
     counts, options = Tally(), job.options
     doubts_of_page: tuple[str, ...] = ()
     page = clean(job.page, job.names, options.cleaning, counts)
+    if not options.keep_images:
+        page = replace(page, placement=None)  # tiles of a tile refer to the tile
     source = _SourceImage(job.image_folder / job.image) if job.image_folder else None
     if options.staff_space:
         page, doubts_of_page = _with_staff_space(page, source)
@@ -150,7 +159,7 @@ def prepare(job: Job) -> PreparedPage:
     if source and job.image_mode != "copy":
         is_reencoded = _link_image(source, job, outputs)
     elif source and job.image_out:
-        page_hash = _write_images(source, job.page, page, outputs, job.image_out)
+        page_hash = _write_images(source, job, page, outputs, job.image_out)
     n_empty = sum(not len(output.labels) for output in outputs)
     candidates = find_candidates(outputs, job.candidates) if job.candidates else None
     if not job.return_symbols:
@@ -169,6 +178,7 @@ def prepare(job: Job) -> PreparedPage:
             work=job.work,
         ),
         sha256=page_hash,
+        is_kept=options.keep_images,
         is_reencoded=is_reencoded,
         is_measured=options.staff_space is not None and job.page.staff_space is None,
         doubts=doubts_of_page,
@@ -232,13 +242,13 @@ def _tiles(page: Page, job: Job, counts: Tally) -> list[Page]:
 
 
 def _write_images(
-    source: _SourceImage, original: Page, page: Page, outputs: list[Page], folder: Path
+    source: _SourceImage, job: Job, page: Page, outputs: list[Page], folder: Path
 ) -> str:
     """Write the images of a page, and check the size of the one that was read.
 
     Args:
         source: Image file, which may have been replaced since all sizes were checked.
-        original: The page as read.
+        job: The page as read, and its options.
         page: The scaled page.
         outputs: The page or its tiles; empty if all tiles are blank and dropped.
         folder: Output folder.
@@ -249,13 +259,13 @@ def _write_images(
     Raises:
         InputError: The image is damaged, or has another size than its labels assume.
     """
-    if outputs and outputs[0].placement is None:
+    if job.options.keep_images:
         copied = folder / outputs[0].image
         images.copy(source.path, copied)
-        _check_size(images.size(copied), original, source.path)
+        _check_size(images.size(copied), job.page, source.path)
         return ""
     pixels = source.pixels
-    _check_size(pixels.shape[1::-1], original, source.path)
+    _check_size(pixels.shape[1::-1], job.page, source.path)
     if pixels.shape[:2] != (page.height, page.width):
         pixels = images.scaled(pixels, page.width, page.height)
     for output in outputs:

@@ -229,7 +229,7 @@ def test_annotations_in_other_formats(
     with pytest.raises(InputError) as raised:
         open_source(path, source_format)
     assert str(raised.value) == (
-        f"{path}: not in a format that omr reads; expected DeepScoresV2, COCO or labelme JSON, MuNG or Pascal VOC XML, or a YOLO "
+        f"{path}: not in a format that omr reads; expected DeepScoresV2, COCO or labelme JSON, MuNG or Pascal VOC XML, Parquet tables, or a YOLO "
         "folder with a data.yaml; export the data set in one of these formats"
     )
     path.write_text('{"images": [], "annotations": [], "categories": []}')

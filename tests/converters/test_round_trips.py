@@ -1,5 +1,7 @@
 """Each format that is written is read again: what it holds is unchanged, what it loses is counted."""
 
+import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,14 +23,14 @@ from converters.prepare.preparation import PreparationOptions
 from converters.prepare.tiles import TileOptions
 from converters.tally import Tally
 
-READABLE = [name for name in WRITERS if name != "parquet"]
-MOST_CHANGED = {"yolo": 6e-4, "coco": 1e-9, "mung": 1.0, "labelme": 1e-9}
+READABLE = list(WRITERS)
+MOST_CHANGED = {"yolo": 6e-4, "coco": 1e-9, "mung": 1.0, "labelme": 1e-9, "parquet": 1e-9}
 """Largest change of a coordinate in pixels: YOLO has six decimals of the side of a page, MuNG whole
 pixels."""
-SHARE_CHANGED = {"yolo": 0.0, "coco": 0.0, "mung": 1.0, "labelme": 0.0}
+SHARE_CHANGED = {"yolo": 0.0, "coco": 0.0, "mung": 1.0, "labelme": 0.0, "parquet": 0.0}
 """Share of the boxes that change by more than a hundredth of a pixel."""
-WITH_CORNERS = {"coco"}
-"""Formats that hold the corners of oriented boxes; Parquet does too."""
+WITH_CORNERS = {"coco", "parquet"}
+"""Formats that hold the corners of oriented boxes."""
 
 
 def read(folder: Path, class_map: ClassMap | None = None) -> dict[str, Page]:
@@ -59,6 +61,13 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A training and a validation page with slanted symbols, and a page without symbols."""
     folder = tmp_path_factory.mktemp("source")
     return engraved_pages(folder / "pages", pages=3, degrade="photo")
+
+
+def class_map_of(names: Sequence[str]) -> str:
+    """Return a class map that keeps the categories of a Parquet data set."""
+    return (
+        f"name: m\nclasses: {json.dumps(list(names))}\nsources: {{parquet: {{map: same names}}}}\n"
+    )
 
 
 def converted(source: Path, out: Path, name: str, **changes: Any) -> Path:  # noqa: ANN401
@@ -151,22 +160,31 @@ def test_what_a_format_loses_is_counted(
         assert 0.05 < int(remark.split(": ")[1].split()[0]) / n < 1
 
 
-def test_parquet_holds_the_boxes_and_corners(source: Path, tmp_path: Path) -> None:
-    start = read(converted(source, tmp_path / "start", "coco"))
-    pages_of_source = read(source, MAP).values()
-    corners_of = {str(page.image): corners_by_id(page) for page in pages_of_source}
-    out = converted(source, tmp_path / "parquet", "parquet") / "parquet"
-    for split in ("train", "val"):
-        table = pl.read_parquet(out / f"symbols_{split}" / "*.parquet")
-        pages = [page for key, page in start.items() if key.startswith(split)]
-        boxes = np.concatenate([page.boxes_xyxy for page in pages])
-        sides = table.select("x_min", "y_min", "x_max", "y_max").to_numpy()
-        assert np.abs(sides - boxes).max() < 1e-9
-        for image, symbol_id, corners in table.select("image", "symbol_id", "corners").iter_rows():
-            assert np.array(corners).reshape(4, 2).tolist() == corners_of[image][symbol_id]
-        assert table["label"].to_list() == [i for page in pages for i in page.labels.tolist()]
+def test_parquet_holds_what_a_page_holds(source: Path, tmp_path: Path) -> None:
+    """Tables of tiles that are converted to Parquet again do not change."""
+    tiles = PreparationOptions(tiles=TileOptions(size=200, overlap=40))
+    start = converted(source, tmp_path / "start", "parquet", preparation=tiles)
+    (tmp_path / "m.yaml").write_text(class_map_of(MAP.names))
+    same = class_maps.load(str(tmp_path / "m.yaml"))
+    unchanged = replace(PreparationOptions().cleaning, dedup_iou=1.0, min_side=0.0)
+    options = ConversionOptions(
+        class_map=same, formats=("parquet",), preparation=PreparationOptions(cleaning=unchanged)
+    )
+    convert(start, tmp_path / "again", options)
+    tables = sorted((start / "parquet").rglob("*.parquet"))
+    assert {table.parent.name for table in tables} == {
+        f"{kind}_{split}" for kind in ("images", "symbols") for split in ("train", "val")
+    }
+    for table in tables:
+        written = pl.read_parquet(table)
+        again = pl.read_parquet(tmp_path / "again" / table.relative_to(start))
+        assert written.equals(again)
+        assert written["image"].is_sorted()
+        optional = ["symbol_id", "corners", "cut"] if "name" in written.columns else ["page", "x"]
+        assert sum(written.select(optional).null_count().row(0)) == 0
+    manifest = json.loads((tmp_path / "again" / "manifest.json").read_text())
+    assert manifest["tiles"] == {}  # this conversion has cut nothing
 
 
 def test_every_format_is_covered() -> None:
-    assert {*READABLE, "parquet"} == set(WRITERS)
     assert set(MOST_CHANGED) == set(SHARE_CHANGED) == set(READABLE)

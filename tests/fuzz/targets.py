@@ -69,6 +69,14 @@ def _source(path: Path, _folder: Path) -> None:
         list(file.pages(names.source(source), names.labels, Tally()))
 
 
+def _tables(path: Path, _folder: Path) -> None:
+    """Read a table of images, or one of symbols with the table of images of a valid data set."""
+    other = "images" if "symbols" in path.name else "symbols"
+    seed = next((CORPUS / f"parquet_{other}").iterdir())
+    shutil.copy(seed, path.with_name(f"{other}_train.parquet"))
+    _source(path.parent, path.parent)
+
+
 def _dataset(path: Path, _folder: Path) -> None:
     dataset = open_dataset(path.parent)
     for split in dataset.splits:
@@ -118,6 +126,8 @@ TARGETS = (
     Target(name="labelme", file="a.json", read=_source),
     Target(name="mung", file="a.xml", read=_source),
     Target(name="voc", file="a.xml", read=_source),
+    Target(name="parquet_images", file="tables/images_train.parquet", read=_tables),
+    Target(name="parquet_symbols", file="tables/symbols_train.parquet", read=_tables),
     Target(name="music", file="a.musicxml", read=lambda path, _: music_files.read(path)),
     Target(name="music_archive", file="a.mxl", read=lambda path, _: music_files.read(path)),
     Target(name="predicted_coco", file="a.json", read=_predictions),

@@ -116,7 +116,7 @@ def test_every_format_and_option(source: Path, tmp_path: Path) -> None:
         (["--scale", "half"], "--scale half: expected native, or staff-space:PX with PX above 0 and below 1000"),
         (["--scale", "staff-space:0"], "--scale staff-space:0: expected native, or staff-space:PX with PX above 0 and below 1000"),
         (["--format", "cocoa"], "--format: unknown format: cocoa (did you mean coco?); expected one of yolo, coco, parquet, mung, labelme"),
-        (["--source", "coco2"], "--source: unknown format: coco2 (did you mean coco?); expected one of deepscoresv2, engraved, coco, yolo, labelme, muscima, doremi, mung, voc"),
+        (["--source", "coco2"], "--source: unknown format: coco2 (did you mean coco?); expected one of deepscoresv2, engraved, coco, yolo, labelme, muscima, doremi, mung, voc, parquet"),
         (["--val", "0.5"], "--val: needs at least two works to hold one out, but the training set has 1"),
     ],
 )  # fmt: skip

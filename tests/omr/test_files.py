@@ -75,6 +75,11 @@ CASES = [
     ),
     Case(
         command="omr convert",
+        arguments="data/parquet tables --classes own.yaml --format parquet",
+        paths={"SOURCE": "data/parquet", "OUT": "tables", "CLASSES": "own.yaml"},
+    ),
+    Case(
+        command="omr convert",
         arguments="data yolo --classes own.yaml --format coco",
         paths={"SOURCE": "data", "OUT": "yolo", "CLASSES": "own.yaml"},
     ),
@@ -186,7 +191,7 @@ def traces(folder: Path) -> list[Trace]:
     (work / "scores").mkdir(parents=True)
     shutil.copy(SCORE, work / "scores")
     class_map = (ROOT / "class_maps" / "maps" / "harmony.yaml").read_text("utf-8")
-    others = "  coco: {map: same names}\n  yolo: {map: same names}\n"
+    others = "".join(f"  {name}: {{map: same names}}\n" for name in ("coco", "yolo", "parquet"))
     (work / "own.yaml").write_text(class_map + others, "utf-8")
     (work / "lint.toml").write_text('rare-class = "off"\n', "utf-8")
     Image.new("L", (60, 80), 255).save(work / "score.pdf")

@@ -16,6 +16,7 @@ from killed_at import OPTIONS
 from class_maps import ConfigError, InputError, OmrError
 from converters.conversion import ConversionOptions, convert, convert_shard
 from converters.files.atomic_folder import parts_folder
+from converters.formats import parquet
 from converters.formats.sources import identity_map, open_source
 from converters.opened_sources import open_all
 from converters.parts import making, plan
@@ -266,7 +267,7 @@ def test_a_killed_conversion_continues(
         assert [p.name for p in out.parent.iterdir() if p.name != ".out.omr.lock"] == ["out"]
 
 
-@pytest.mark.parametrize("form", ["deepscoresv2", "coco", "yolo", "labelme", "mung"])
+@pytest.mark.parametrize("form", ["deepscoresv2", "coco", "yolo", "labelme", "mung", "parquet"])
 def test_files_are_opened_again_in_other_processes(form: str, source: Path, tmp_path: Path) -> None:
     """Whole parts are sent to processes if there are enough of them."""
     data = source
@@ -283,6 +284,28 @@ def test_files_are_opened_again_in_other_processes(form: str, source: Path, tmp_
     convert(data, tmp_path / "one", options, workers=1)
     convert(data, tmp_path / "two", options, workers=2)
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+def test_parquet_is_converted_in_parts(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each table of images can be a part: processes and shards do not change the bytes."""
+    monkeypatch.setattr(parquet, "IMAGES_PER_PART", 5)
+    data = tmp_path / "data"
+    convert(source, data, replace(OPTIONS, formats=("parquet",)))
+    tables = sorted(path.name for path in (data / "parquet" / "images_train").iterdir())
+    assert tables == [f"part-{i:05d}.parquet" for i in range(len(tables))]
+    assert len(tables) >= 4
+    options = ConversionOptions(
+        class_map=identity_map(*open_source(data)), formats=("parquet", "yolo")
+    )
+    for workers in (1, 2):
+        convert(data, tmp_path / str(workers), options, workers=workers)
+    out = tmp_path / "out"
+    made = [convert_shard(data, out, options, (number, 2)).n_parts for number in (2, 1)]
+    assert sum(made) == len(tables)
+    convert(data, out, options, only_merge=True)
+    assert contents(tmp_path / "1") == contents(tmp_path / "2") == contents(out)
 
 
 def test_dask(source: Path, expected: dict[str, bytes], tmp_path: Path) -> None:

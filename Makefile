@@ -1,6 +1,7 @@
 # make install             install into .venv
 # make demo [DATA=FOLDER]   install, then engrave or convert, analyse, train and score
 # make test                 install, then run the tests
+# make fuzz [FUZZ_SECONDS=60]  install, then read damaged files, for so long per reader
 # make test-oldest          run the training tests with the oldest supported Ultralytics
 # make weights              make the model that comes with omr, in WEIGHTS (hours on two cores)
 # make check                check style, types, imports and the contents of the wheel
@@ -12,6 +13,7 @@ BIN := $(VENV)/bin
 DATA ?=
 OUT ?= demo
 WEIGHTS ?= weights
+FUZZ_SECONDS ?= 60
 
 # Each process runs whole files, because many tests of a file share fixtures.
 TOGETHER := -n logical --maxprocesses 4 --dist loadfile
@@ -26,7 +28,7 @@ OWN := grouping \
   memory/test_batch_search.py memory/test_cuda.py memory/test_gpus.py memory/test_host.py memory/test_timeline.py \
   predict/test_detections.py predict/test_image_batches.py runtime/test_devices.py
 
-.PHONY: install demo test test-oldest check weights bench clean help
+.PHONY: install demo test fuzz test-oldest check weights bench clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -45,6 +47,9 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed
 	$(BIN)/pytest $(TOGETHER)
+
+fuzz: $(VENV)/installed
+	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/pytest $(TOGETHER:loadfile=load) tests/fuzz
 
 $(VENV)/ultralytics-$(OLDEST): $(VENV)/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target $@ ultralytics==$(OLDEST)

@@ -24,10 +24,19 @@ MOST_CHARACTERS = 60
 """Maximum length of a text from a file that a message quotes in full."""
 MOST_WORDS = 5
 """Maximum number of unknown words that a message shows in full."""
+MOST_MESSAGE = 2000
+"""Maximum length of a message; longer ones lose their middle."""
 
 
 class OmrError(Exception):
-    """Base class of every error that the user can fix."""
+    """Base class of every error that the user can fix.
+
+    Args:
+        message: Message, which is printed on one line, see :func:`one_line`.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
 
 
 class InputError(OmrError):
@@ -64,6 +73,19 @@ class ConfigError(OmrError):
 
 class MissingExtraError(OmrError):
     """An optional dependency that is not installed."""
+
+
+def one_line(message: str) -> str:
+    """Return a message as one printable line; the middle of a very long one is omitted.
+
+    Control characters, such as those in a file name, are escaped: they could change the terminal.
+    """
+    if len(message) > MOST_MESSAGE:
+        half = MOST_MESSAGE // 2
+        message = f"{message[:half]} ... {message[-half:]}"
+    if message.isprintable():
+        return message
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
 
 
 def shortened(text: str) -> str:

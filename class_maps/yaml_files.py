@@ -18,6 +18,9 @@ MAX_BYTES = 1 << 20
 """Maximum size of a file to read; a larger file is not for omr, and would take long to parse."""
 MAX_DEPTH = 50
 """Maximum nesting depth of brackets."""
+MAX_VALUES = MAX_BYTES
+"""Maximum number of values, each counted wherever an alias repeats it: more than a file of this
+size contains without aliases."""
 MOST_PROBLEM = 160
 """Maximum length of the YAML parser's description of a problem in a message."""
 
@@ -201,32 +204,34 @@ def read(path: Path, kind: str) -> Checked:
         InputError: The file cannot be read, is not YAML, has a duplicate key, or is not a mapping.
     """
     content = read_bytes(path, kind, max_bytes=MAX_BYTES)
-    return Checked(_parsed(content, path), path, "", sha256(content).hexdigest())
+    return Checked(parse(content, path), path, "", sha256(content).hexdigest())
 
 
-def parse(path: Path, kind: str, *, as_written: str = "") -> Any:  # noqa: ANN401
+def read_any(path: Path, kind: str, *, as_written: str | None = None) -> Any:  # noqa: ANN401
     """Read a YAML file with any root; otherwise like :func:`read`.
 
     Args:
         path: File to read.
         kind: Kind of file, for the error message: ``data.yaml``.
         as_written: Key of the root whose list or mapping contains text: ``3:4``, ``1_0`` and
-            ``true`` are not converted.
+            ``true`` are not converted; empty for the whole file.
     """
-    return _parsed(read_bytes(path, kind, max_bytes=MAX_BYTES), path, as_written)
+    return parse(read_bytes(path, kind, max_bytes=MAX_BYTES), path, as_written)
 
 
-def _parsed(content: bytes, path: Path, as_written: str = "") -> Any:  # noqa: ANN401
+def parse(content: bytes, path: Path, as_written: str | None = None) -> Any:  # noqa: ANN401
+    """Parse the content of a YAML file, see :func:`read_any`."""
     text = decoded(content, path)
     try:
         _check_depth(text)
         loader = _Loader(text)
         root = loader.get_single_node()
-        if isinstance(root, yaml.MappingNode):
-            for key, value in root.value:
-                if as_written and key.value == as_written:
-                    _keep_as_written(value)
-        return None if root is None else loader.construct_document(root)
+        if root is None:
+            return None
+        _count_values(root, {})
+        for node in _nodes_as_written(root, as_written):
+            _keep_as_written(node)
+        return loader.construct_document(root)
     except RecursionError:
         raise InputError("lists or mappings are nested too deeply", path=path) from None
     except yaml.MarkedYAMLError as error:
@@ -237,16 +242,53 @@ def _parsed(content: bytes, path: Path, as_written: str = "") -> Any:  # noqa: A
         raise InputError(_problem(str(error)), path=path) from error
 
 
-def _keep_as_written(node: yaml.Node) -> None:
-    """Make the values of a list or mapping text, except for missing ones."""
-    values = []
+def _count_values(node: yaml.Node, counts: dict[int, int]) -> int:
+    """Count the values below a node, as often as aliases repeat them.
+
+    Args:
+        node: Node to count.
+        counts: Counts of the nodes below by their ids; 0 while a node is being counted.
+
+    Raises:
+        YAMLError: There are more than ``MAX_VALUES``, or a value contains itself.
+    """
+    if id(node) in counts:
+        n_values = counts[id(node)] or MAX_VALUES + 1
+    else:
+        counts[id(node)] = 0
+        n_values = counts[id(node)] = 1 + sum(_count_values(c, counts) for c in _children(node))
+    if n_values > MAX_VALUES:
+        raise yaml.YAMLError(f"aliases expand the file to more than {MAX_VALUES:,} values")
+    return n_values
+
+
+def _children(node: yaml.Node) -> list[yaml.Node]:
     if isinstance(node, yaml.SequenceNode):
+        return list(node.value)
+    if isinstance(node, yaml.MappingNode):
+        return [child for pair in node.value for child in pair]
+    return []
+
+
+def _nodes_as_written(root: yaml.Node, as_written: str | None) -> list[yaml.Node]:
+    """Return the nodes whose values are kept as text, see :func:`read_any`."""
+    if as_written == "":
+        return [root]
+    pairs = root.value if isinstance(root, yaml.MappingNode) else []
+    return [value for key, value in pairs if key.value == as_written]
+
+
+def _keep_as_written(node: yaml.Node) -> None:
+    """Make the values in lists and mappings text, except for missing ones; keys are kept."""
+    values = []
+    if isinstance(node, yaml.ScalarNode) and node.tag != _NULL:
+        node.tag = _TEXT
+    elif isinstance(node, yaml.SequenceNode):
         values = node.value
     elif isinstance(node, yaml.MappingNode):
         values = [value for _, value in node.value]
     for value in values:
-        if isinstance(value, yaml.ScalarNode) and value.tag != _NULL:
-            value.tag = _TEXT
+        _keep_as_written(value)
 
 
 def _check_depth(text: str) -> None:

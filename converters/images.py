@@ -2,6 +2,7 @@
 
 import math
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
@@ -19,7 +20,8 @@ from converters.tiff_files import check_samples, full_pages, unidentified_tags
 from converters.upright import is_turned, orientation, upright_on_white
 from converters.wide_samples import has_wide_samples
 
-Image.MAX_IMAGE_PIXELS = None  # pages are large, and the files are the user's own
+Image.MAX_IMAGE_PIXELS = None  # pages are large; see _check_decodable_size
+warnings.filterwarnings("ignore", module="PIL")  # metadata; damaged pixels are errors
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 """Suffixes of the images that readers of YOLO folders look for."""
 
@@ -40,6 +42,9 @@ _JPEG = frozenset({"JPEG", "MPO"})
 _CHECKED = frozenset({"PNG", "WEBP"})
 """Formats with checksums or lengths that are checked without decoding; WebP takes ten times as long
 to decode as to copy."""
+
+_MOST_PIXELS = 1 << 30
+"""Largest image that OpenCV decodes."""
 
 _JPEG_END = b"\xff\xd9"
 """End-of-image marker."""
@@ -167,7 +172,7 @@ def read(path: Path) -> Pixels:
         InputError: The image is missing, damaged or truncated, or stores samples of fewer
             bits as 16-bit samples without scaling them.
     """
-    return from_bytes(path.read_bytes(), path)
+    return from_bytes(file_bytes(path), path)
 
 
 def read_frame(path: Path, index: int) -> Pixels:
@@ -197,6 +202,27 @@ def from_bytes(data: bytes, path: Path) -> Pixels:
     """
     _check_sums(data, path)
     return without_colour(_decoded(data, path))
+
+
+def file_bytes(path: Path) -> bytes:
+    """Read the bytes of an image file.
+
+    Raises:
+        InputError: The file is missing, not a regular file, or cannot be read.
+    """
+    _check_regular(path)
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise InputError("no such image", path=path) from None
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", path=path) from error
+
+
+def _check_regular(path: Path) -> None:
+    """Reject folders, pipes, which could wait for ever, and devices, which could be endless."""
+    if path.exists() and not path.is_file():
+        raise InputError("is not a regular file", path=path)
 
 
 def without_colour(image: Pixels) -> Pixels:
@@ -231,13 +257,7 @@ def read_bgr(path: Path) -> Pixels:
     Raises:
         InputError: The image is missing, damaged or truncated.
     """
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise InputError("no such image", path=path) from None
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", path=path) from error
-    image = _decoded(data, path)
+    image = _decoded(file_bytes(path), path)
     return image if image.ndim == 3 else np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR))
 
 
@@ -270,7 +290,7 @@ def check_complete(path: Path) -> tuple[int, int]:
     if is_wide:
         read(path)
     elif image_format not in _CHECKED and not (image_format in _JPEG and _is_ended(path)):
-        _check_decodable(path.read_bytes(), path, image_format)
+        _check_decodable(file_bytes(path), path, image_format)
     return upright_size
 
 
@@ -293,7 +313,7 @@ def _decoded(data: bytes, path: Path) -> Pixels:
 
 def _complete_bytes(path: Path) -> bytes:
     """Return the bytes of an image that is neither damaged nor truncated."""
-    data = path.read_bytes()
+    data = file_bytes(path)
     image_format = _check_sums(data, path)
     if image_format not in _CHECKED:
         _check_decodable(data, path, image_format)
@@ -353,11 +373,12 @@ def _upright_size(image: Image.Image) -> tuple[int, int]:
 def _opened(file: Path | BytesIO, path: Path, index: int = 0) -> Iterator[Image.Image]:
     """Open an image at a page, from 0, without decoding it."""
     try:
-        if isinstance(file, Path) and file.exists() and not file.is_file():
-            raise InputError("is not a regular file", path=path)  # opening a pipe would wait
+        if isinstance(file, Path):
+            _check_regular(file)
         with Image.open(file) as image:
             if index:
                 _seek(image, index, path)
+            _check_decodable_size(image, path)
             check_samples(getattr(image, "tag_v2", {}), path, is_float=image.mode == "F")
             yield image
     except FileNotFoundError:
@@ -367,6 +388,13 @@ def _opened(file: Path | BytesIO, path: Path, index: int = 0) -> Iterator[Image.
         raise InputError("is damaged or not an image in a supported format", path=path) from None
     except (OSError, SyntaxError, ValueError) as error:
         raise InputError(f"is damaged or truncated: {error}", path=path) from error
+
+
+def _check_decodable_size(image: Image.Image, path: Path) -> None:
+    width, height = image.size
+    if width * height > _MOST_PIXELS:
+        reason = f"has {width} x {height} px; expected at most {_MOST_PIXELS:,}"
+        raise InputError(reason, path=path)
 
 
 def _seek(image: Image.Image, index: int, path: Path) -> None:

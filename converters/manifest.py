@@ -13,8 +13,10 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from class_maps import InputError
+from class_maps.text_files import read_bytes
 from converters.files.atomic_folder import MANIFEST
 from converters.formats.yolo_dataset import YoloDataset
+from converters.json_text import decode, decode_unique
 from converters.names import ImageMode
 from converters.page_entries import PageEntries
 from converters.prepare.cleaning import CleaningOptions
@@ -322,10 +324,7 @@ class Manifest:
     def _part(self, name: str, kind: Any, default: T) -> T:  # noqa: ANN401
         if name not in self.parts:
             return default
-        try:
-            part: T = msgspec.json.decode(self.parts[name], type=kind)
-        except msgspec.DecodeError as error:
-            raise InputError(f"malformed: {error}", path=self.path, where=name) from error
+        part: T = decode(self.parts[name], kind, self.path, name)
         return part
 
 
@@ -333,15 +332,13 @@ def read_manifest(folder: Path) -> Manifest:
     """Read the ``manifest.json`` in ``folder``; a missing file gives an empty manifest.
 
     Raises:
-        InputError: The file is not a JSON object or cannot be read.
+        InputError: The file is not a JSON object, repeats a key, or cannot be read.
     """
     path = folder / MANIFEST
-    if not path.is_file():
+    if not path.exists():
         return Manifest(path=path)
-    try:
-        parts = msgspec.json.decode(path.read_bytes(), type=dict[str, msgspec.Raw])
-    except (OSError, msgspec.DecodeError) as error:
-        raise InputError(f"malformed: {error}", path=path) from error
+    content = read_bytes(path, "manifest")
+    parts = decode_unique(content, dict[str, msgspec.Raw], path, expected="a JSON object")
     return Manifest(path=path, parts=parts)
 
 

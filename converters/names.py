@@ -21,8 +21,8 @@ ImageMode = Literal["copy", "link", "reference"]
 
 MAX_SIDE_PX = 1_000_000
 """Maximum side of a page; a longer side is an error in the annotations, and would fill the disk."""
-MAX_PIXELS = 1 << 30
-"""Largest page in pixels that OpenCV decodes: 32,768 px squared."""
+MAX_PIXELS = 300_000_000
+"""Largest page in pixels: A3 at 1200 dpi has 279 million, which take 0.8 GB in colour."""
 MAX_NAME_BYTES = 255
 """Maximum length of a file name on common file systems."""
 MAX_PATH_BYTES = 1024

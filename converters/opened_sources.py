@@ -34,8 +34,18 @@ class OpenedSource:
     """Class map that it was converted with; empty if omr did not convert it."""
 
     def output_name(self, image: PurePosixPath) -> PurePosixPath:
-        """Return the name in the output of one of its images, without folders called ``images``."""
-        return PurePosixPath(self.name, *(part for part in image.parts if part != IMAGE_FOLDER))
+        """Return the name in the output of one of its images."""
+        return output_name(self.name, image)
+
+
+def output_name(folder: str, image: PurePosixPath) -> PurePosixPath:
+    """Return the name in the output of an image, without folders called ``images``.
+
+    Args:
+        folder: Folder of the images of its data set; empty if it is the only one.
+        image: Name of the image in its data set.
+    """
+    return PurePosixPath(folder, *(part for part in image.parts if part != IMAGE_FOLDER))
 
 
 def open_all(

@@ -9,16 +9,21 @@ import errno
 import io
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator
 from typing import Any
 
 from rich.markup import escape
 
-from class_maps import OmrError
+from class_maps import OmrError, one_line
 from omr.console import err
 from omr.help_layout import HelpGroup
 
+_SHARED_MEMORY = re.compile(r"unable to \w+ .*(</torch_|shared memory)")
+"""Errors of torch about shared memory, which is full or read-only in some containers."""
+_NO_MEMORY = re.compile(r"Insufficient memory|can't allocate memory|CUDA out of memory")
+"""Errors of OpenCV and torch about memory."""
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as in a shell: 128 + SIGINT."""
 
@@ -144,12 +149,18 @@ def _message(error: Exception) -> str:
         return str(error)
     if any(os.strerror(errno.EMFILE) in str(cause) for cause in _chain(error)):
         return "too many open files; raise the limit with ulimit -n"
+    if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
+        problem = str(error).partition("\n")[0] or "an allocation failed"
+        return one_line(f"not enough memory: {problem}")
+    if isinstance(error, RuntimeError) and _SHARED_MEMORY.search(str(error)):
+        problem = str(error).partition("\n")[0]
+        return one_line(f"/dev/shm: {problem}; shared memory must be writable and large enough")
     if not isinstance(error, OSError):
         return ""
     if isinstance(error, FileNotFoundError) and not _has_current_folder():
         return "the current folder no longer exists; change to another one"
     place = f"{error.filename}: " if error.filename else ""
-    return f"{place}{error.strerror or error}"
+    return one_line(f"{place}{error.strerror or error}")
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

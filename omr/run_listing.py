@@ -10,9 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
-import yaml
-
-from class_maps import ConfigError, with_nearest
+from class_maps import ConfigError, InputError, with_nearest, yaml_files
+from class_maps.text_files import decoded, read_bytes
 from converters.files.output_lock import check_unlocked
 from converters.names import count_of
 from eval.html.number_format import NONE
@@ -35,6 +34,10 @@ SORT_KEYS: tuple[SortKey, ...] = get_args(SortKey)
 NOT_RECIPE = frozenset({"data", "out", "device", "workers", "seed", "trust", "tensorboard"})
 """Settings that do not belong to the recipe: runs of one recipe may differ in them."""
 HASH_DIGITS = 8
+MAX_BYTES = 64 << 20
+"""Maximum size of a file of a run, apart from weights."""
+MAX_EPOCHS = 1_000_000
+"""Highest number of epochs that is not taken for damage."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -162,7 +165,7 @@ def _unfinished(epochs: int, planned: int) -> str:
 
 def _settings(file: Path, problems: list[str]) -> dict[str, Any]:
     """Read the configuration; settings of other versions are kept."""
-    content = _content(file, yaml.safe_load, problems)
+    content = _content(file, yaml_files.parse, problems)
     if isinstance(content, dict):
         return {str(name): value for name, value in content.items()}
     if content is not None:
@@ -172,7 +175,7 @@ def _settings(file: Path, problems: list[str]) -> dict[str, Any]:
 
 def _record(file: Path, problems: list[str]) -> list[dict[str, Any]]:
     """Read the hashes of the data sets."""
-    content = _content(file, json.loads, problems)
+    content = _content(file, _json, problems)
     data = content.get("data") if isinstance(content, dict) else None
     if isinstance(data, list) and all(isinstance(entry, dict) for entry in data):
         return data
@@ -185,13 +188,15 @@ def _rows(file: Path, problems: list[str]) -> list[dict[str, float]]:
     """Read the epochs; the file is missing before the first epoch has ended."""
     if not file.exists():
         return []
-    lines = _content(file, lambda text: [*csv.DictReader(text.splitlines())], problems)
+    lines = _content(file, _lines, problems)
     try:
         rows = [
             {name.strip(): float(value) for name, value in line.items()} for line in lines or []
         ]
         epochs = {int(row["epoch"]) for row in rows}
-    except (AttributeError, KeyError, TypeError, ValueError):
+        if not all(0 <= epoch <= MAX_EPOCHS for epoch in epochs):
+            raise ValueError
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
         problems.append(f"{file.name}: damaged")
         return []
     if lost := sorted({*range(1, max(epochs, default=0))} - epochs):
@@ -201,15 +206,27 @@ def _rows(file: Path, problems: list[str]) -> list[dict[str, float]]:
 
 def _content(file: Path, parse: Any, problems: list[str]) -> Any:  # noqa: ANN401
     """Parse a file; None, with a problem, if that is impossible."""
-    try:
-        return parse(file.read_text("utf-8"))
-    except FileNotFoundError:
+    if not file.exists():
         problems.append(f"{file.name}: missing")
-    except OSError as error:
-        problems.append(f"{file.name}: {error.strerror}")
-    except (ValueError, RecursionError, yaml.YAMLError, csv.Error):
+        return None
+    try:
+        content = read_bytes(file, "file of omr train", max_bytes=MAX_BYTES)
+    except InputError as error:
+        problems.append(f"{file.name}: {error.reason}")
+        return None
+    try:
+        return parse(content, path=file)
+    except (InputError, ValueError, RecursionError, csv.Error):
         problems.append(f"{file.name}: damaged")
-    return None
+        return None
+
+
+def _json(content: bytes, path: Path) -> Any:  # noqa: ANN401
+    return json.loads(decoded(content, path))
+
+
+def _lines(content: bytes, path: Path) -> list[dict[str, str]]:
+    return [*csv.DictReader(decoded(content, path).splitlines())]
 
 
 def _is_running(path: Path) -> bool:

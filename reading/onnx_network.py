@@ -1,6 +1,7 @@
 """A network in ONNX format, run with onnxruntime."""
 
 import ast
+import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from class_maps import ConfigError, InputError, MissingExtraError
+from class_maps import ConfigError, InputError, MissingExtraError, shortened
 from converters.images import Pixels
 from converters.manifest import Preparation
 from reading.network import RECORD_KEY, Conf, TileSymbols
@@ -21,6 +22,30 @@ from reading.suppression import symbols_of
 NO_TELEMETRY = {"ORT_DISABLE_TELEMETRY": "1", "ORT_TELEMETRY_DISABLED": "1"}
 """Environment variables of newer and older versions that keep onnxruntime from writing a device id
 to the user's cache and from sending events to Microsoft; it reads them when it is imported."""
+
+
+CHECKSUM_KEY = "omr-sha256"
+"""Metadata key of the checksum in files of ``omr export``."""
+NO_CHECKSUM = "sha256:" + 64 * "0"
+"""Value with which the checksum is computed."""
+
+
+def seal(file: Path) -> None:
+    """Replace ``NO_CHECKSUM`` in an ONNX file by the checksum of the file."""
+    content = file.read_bytes()
+    file.write_bytes(content.replace(NO_CHECKSUM.encode(), _checksum(content).encode(), 1))
+
+
+def _check_sum(metadata: Mapping[str, str], file: Path) -> None:
+    stored = metadata.get(CHECKSUM_KEY)
+    if stored:
+        content = file.read_bytes().replace(stored.encode(), NO_CHECKSUM.encode(), 1)
+        if stored != _checksum(content):
+            raise InputError("damaged: wrong checksum; use another copy of the file", path=file)
+
+
+def _checksum(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
 class OnnxNetwork:
@@ -63,7 +88,9 @@ class OnnxNetwork:
             raise
         except Exception as error:  # classes of its own, without a common one
             raise InputError(f"is not a valid ONNX file: {_first_line(error)}", path=file) from None
+        self._file = file
         metadata = self._session.get_modelmeta().custom_metadata_map
+        _check_sum(metadata, file)
         self._input = self._session.get_inputs()[0]
         self.names = _names(metadata, file)
         self.imgsz = _imgsz(self._input.shape, file)
@@ -87,7 +114,11 @@ class OnnxNetwork:
         inputs = np.ascontiguousarray(tiles[..., ::-1].transpose(0, 3, 1, 2), np.float32) / 255
 
         def find_one(tile: NDArray[np.float32]) -> TileSymbols:
-            output = self._session.run(None, {self._input.name: tile[None]})[0]
+            try:
+                output = self._session.run(None, {self._input.name: tile[None]})[0]
+            except Exception as error:  # as in __init__
+                reason = f"cannot be run: {_first_line(error)}"
+                raise InputError(reason, path=self._file) from None
             return symbols_of(output[0], score_thresh=score_thresh)
 
         with ThreadPoolExecutor(os.cpu_count()) as threads:
@@ -115,7 +146,7 @@ def _names(metadata: Mapping[str, str], file: Path) -> tuple[str, ...]:
     try:
         names = ast.literal_eval(metadata["names"])
         return tuple(str(names[label]) for label in range(len(names)))
-    except (KeyError, ValueError, SyntaxError, TypeError):
+    except (KeyError, ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         raise InputError("names no classes; export it with omr export", path=file) from None
 
 
@@ -142,5 +173,5 @@ def _record(text: str, file: Path) -> _Record:
         return _Record(preparations=())
     try:
         return msgspec.convert(json.loads(text)["training"], _Record)
-    except (ValueError, LookupError, TypeError) as error:
-        raise InputError(f"damaged training record: {error}", path=file) from error
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise InputError(f"damaged training record: {shortened(str(error))}", path=file) from error

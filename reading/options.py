@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
+from converters.names import MAX_PIXELS
+
 DEFAULT_CONF = 0.25
 """Confidence threshold for weights that record none."""
 DEFAULT_DPI = 300
 """Resolution in which pages of PDF files are drawn."""
-MAX_PIXELS = 300_000_000
-"""Default limit on the pixels of a page: A3 at 1200 dpi has 279 million."""
 PAGES_AHEAD = 2
 """Pages that are decoded while earlier ones are read; more would need memory and gain nothing."""
 AUTO, NONE = "auto", "none"

@@ -19,6 +19,8 @@ OptimizerName = Literal["AdamW", "Adam", "Adamax", "NAdam", "RAdam", "RMSprop", 
 MODEL, OPTIMISATION, LOSS = "Model", "Optimisation", "Loss and label assignment"
 SEVERAL, AUGMENTATION = "Several data sets", "Augmentation"
 """Panels of ``omr train --help``."""
+MAX_IMGSZ = 8192
+"""Largest network input in pixels: one image takes 0.8 GB before the network even begins."""
 BASE_BATCH = 16
 BASE_LR = 0.001
 """Learning rate for ``BASE_BATCH`` images per optimiser step."""
@@ -135,6 +137,7 @@ class TrainingSettings:
         help="Side length of the network input in pixels, a multiple of 32.",
         default_text="that of the weights in --model, otherwise 640",
         minimum=32,
+        maximum=MAX_IMGSZ,
         group=OPTIMISATION,
     )
     batch: int = setting(

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import count
 from pathlib import Path
 
-from class_maps import ConfigError, OmrError
+from class_maps import ConfigError, InputError, OmrError
+from class_maps.text_files import read_bytes
 from converters.files.output_lock import locked_path
 from converters.files.overwriting import Contents, added, check_folder, contents
 from converters.versions import TOOLKIT
@@ -102,7 +103,7 @@ def _check_target(target: Path, real: Path, *, force: bool, inputs: Iterable[Pat
 def _is_manifest(path: Path) -> bool:
     """Check whether omr wrote a manifest: web apps and packages have files of this name too."""
     try:
-        manifest = json.loads(path.read_bytes())
+        manifest = json.loads(path.read_bytes()) if path.is_file() else {}
         return TOOLKIT in manifest["versions"]
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return False
@@ -121,8 +122,9 @@ def is_listed(folder: Path) -> Callable[[str], bool]:
         ConfigError: The folder has no such list.
     """
     try:
-        return frozenset((LIST, *json.loads((folder / LIST).read_bytes()))).__contains__
-    except (OSError, ValueError, TypeError, RecursionError):
+        names = json.loads(read_bytes(folder / LIST, "list of files"))
+        return frozenset((LIST, *names)).__contains__
+    except (InputError, ValueError, TypeError, RecursionError):
         raise ConfigError(
             f"{folder}: has no readable {LIST}, so omr does not know which of the files it wrote; "
             "remove the folder yourself, or choose another one"

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from class_maps import InputError, shown
 from converters.boxes import Boxes, corner_bounds, onto_border, rotated_corners, xywh_to_xyxy
-from converters.formats.json_text import check_unique_keys, decode, offset_in
+from converters.json_text import check_unique_keys, decode, offset_in
 from converters.names import count_of
 from converters.tally import Tally
 

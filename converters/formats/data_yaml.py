@@ -50,7 +50,7 @@ def read_data_yaml(path: Path) -> DataYaml:
         raise InputError(
             "no such file; expected a folder written by `omr convert` with --format yolo", path=path
         )
-    data = yaml_files.parse(path, "data.yaml", as_written="names")
+    data = yaml_files.read_any(path, "data.yaml", as_written="names")
     if not isinstance(data, dict):
         raise InputError("expected a mapping with train, val and names", path=path)
     if "kpt_shape" in data:

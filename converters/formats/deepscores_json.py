@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from class_maps import InputError, shortened, shown
 from converters.boxes import Boxes, corner_bounds
 from converters.files.process_pool import in_order
-from converters.formats.json_text import check_unique_keys, decode, offset_in
+from converters.json_text import check_unique_keys, decode, offset_in
 from converters.names import count_of
 
 CHUNK_BYTES = 8 << 20

@@ -38,7 +38,7 @@ from converters.formats.deepscores_json import (
     open_json,
 )
 from converters.formats.json_files import annotation_files, find_images, json_files, root_keys
-from converters.formats.json_text import decode
+from converters.json_text import decode
 from converters.names import NO_WORKS, checked_images, count_of
 from converters.page import Page
 from converters.tally import Tally

@@ -29,7 +29,7 @@ def files_in(folder: Path, *, hidden: bool = False) -> Iterator[Path]:
             others.
 
     Raises:
-        InputError: A folder cannot be read.
+        InputError: A folder cannot be read, or a file is a pipe or a device, which may be endless.
     """
     for current, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
         here = Path(current)
@@ -41,11 +41,17 @@ def files_in(folder: Path, *, hidden: bool = False) -> Iterator[Path]:
         ]
         for name in names:
             if (in_hidden or is_hidden(name)) == hidden:
+                _check_regular(here / name)
                 yield here / name
 
 
 def _refuse(error: OSError) -> None:
     raise InputError(f"cannot be read: {error.strerror}", path=Path(error.filename)) from error
+
+
+def _check_regular(path: Path) -> None:
+    if not path.is_file() and path.exists():
+        raise InputError("is not a regular file", path=path)
 
 
 def _is_loop(folder: Path) -> bool:

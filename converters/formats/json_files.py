@@ -17,8 +17,8 @@ import msgspec
 from class_maps import InputError
 from converters.files.atomic_folder import MANIFEST
 from converters.formats.data_yaml import DATA_YAML
-from converters.formats.json_text import decode
 from converters.images import in_other_case
+from converters.json_text import decode
 from converters.names import count_of, is_hidden, percent_decoded
 
 HEAD_BYTES = 4096
@@ -248,23 +248,45 @@ class LocatedImages(NamedTuple, Generic[K]):
 
 
 def referenced_images(names: Sequence[str], path: Path) -> tuple[Path, list[str]] | None:
-    """Find the images of an annotation file that names them by paths outside its own folder.
+    """Find the images of an annotation file that ``omr convert --images reference`` wrote.
+
+    It names them by paths outside its own folder, which are refused in other files: a data set of
+    somebody else must not choose which files of this machine are read.
 
     Args:
         names: Names of the images, absolute or relative to the file.
         path: Annotation file.
 
     Returns:
-        Folder that contains all images, and their names in it. None if a name is relative to an
-        image folder, or the path of a missing file.
+        Folder that contains all images, and their names in it. None if another program wrote the
+        file, a name is relative to an image folder, or the path of a missing file.
     """
     if not names or not all(name.startswith(("/", "../")) for name in names):
+        return None
+    if not _refers_to_images(path.parent.parent / MANIFEST):
         return None
     files = [os.path.normpath(path.absolute().parent / name) for name in names]
     if not all(map(os.path.isfile, files)):
         return None
     folder = os.path.commonpath([Path(file).parent for file in files])
     return Path(folder), [os.path.relpath(file, folder) for file in files]
+
+
+class _Options(msgspec.Struct):
+    images: str = "copy"
+
+
+class _Manifest(msgspec.Struct):
+    options: _Options = msgspec.field(default_factory=_Options)
+
+
+def _refers_to_images(manifest: Path) -> bool:
+    """Check whether a manifest is that of a data set whose images are elsewhere."""
+    try:
+        content = msgspec.json.decode(manifest.read_bytes(), type=_Manifest)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return content.options.images == "reference"
 
 
 def find_images(

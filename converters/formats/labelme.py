@@ -22,12 +22,12 @@ from converters.files.atomic_folder import MANIFEST
 from converters.files.hashes import state
 from converters.formats.image_folders import files_in
 from converters.formats.json_files import on_disk, root_keys, split_of_folder
-from converters.formats.json_text import check_unique_keys, decode
 from converters.formats.named_images import skipped
 from converters.formats.page_files import write_page
 from converters.formats.symbol_lists import boxes_inside, mapped_labels
 from converters.images import IMAGE_SUFFIXES
 from converters.images import size as image_size
+from converters.json_text import check_unique_keys, decode
 from converters.names import (
     IMAGE_FOLDER,
     NO_WORKS,

@@ -17,6 +17,7 @@ from converters.formats.data_yaml import DATA_YAML, read_data_yaml
 from converters.formats.image_folders import files_in
 from converters.formats.yolo_exports import export_file, read_export
 from converters.formats.yolo_labels import label_path, parse
+from converters.names import check_image_size
 from converters.page import Page
 
 MAX_BYTES = 32 << 20
@@ -166,6 +167,7 @@ def labelled_image(path: Path, folder: Path, n_names: int) -> LabelledImage:
         InputError: The label file is malformed, or the image is damaged.
     """
     width, height = images.size(path)
+    check_image_size(width, height, path)
     content = _label_content(path)
     rows, is_polygon = parse(content, label_path(path), n_names)
     page = Page(

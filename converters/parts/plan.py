@@ -14,7 +14,7 @@ from converters.conversion_options import ConversionOptions
 from converters.files.hashes import state
 from converters.formats import AnnotationSource
 from converters.names import source_names
-from converters.opened_sources import OpenedSource
+from converters.opened_sources import OpenedSource, output_name
 from converters.split_assignment import SplitAssignment
 from converters.versions import OPENCV, TOOLKIT, installed_versions
 
@@ -43,7 +43,7 @@ class PartFile:
 
     def output_name(self, image: PurePosixPath) -> PurePosixPath:
         """Return the name in the output of an image."""
-        return PurePosixPath(self.folder, image)
+        return output_name(self.folder, image)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -118,7 +118,7 @@ class _SourceImage:
     @cached_property
     def content(self) -> bytes:
         """Bytes of the file."""
-        return self.path.read_bytes()
+        return images.file_bytes(self.path)
 
     @cached_property
     def pixels(self) -> images.Pixels:

@@ -3,6 +3,7 @@
 Shapes: N boxes on a picture of H x W pixels.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -56,7 +57,7 @@ def place_labels(
     placed: list[PlacedText | None] = [None] * len(rectangles)
     for i in order:
         placed[i] = room.occupy_best(rectangles[i], numbers[i], measure(numbers[i]))
-    frequency = {name: names.count(name) for name in set(names)}
+    frequency = Counter(names)
     for i in sorted(order, key=lambda i: frequency[names[i]]):
         number = placed[i]
         if number:
@@ -74,16 +75,25 @@ class _Room:
     def __init__(self, ink: NDArray[np.bool_]) -> None:
         self._ink = ink
         self._texts = np.zeros_like(ink)
+        self._without_room: set[tuple[Rectangle, str, bool]] = set()
+        """Boxes and texts without a position, and whether it may hide ink; until one is vacated."""
 
     def find_free(self, box: Rectangle, text: str, size: tuple[int, int]) -> PlacedText | None:
         """Return the first position near the box that hides nothing."""
+        key = box, text, False
+        if key in self._without_room:
+            return None
         for candidate in self._candidates(box, text, size, _NEAR_PX):
             if not self._n_hidden(candidate):
                 return candidate
+        self._without_room.add(key)
         return None
 
     def occupy_best(self, box: Rectangle, text: str, size: tuple[int, int]) -> PlacedText | None:
         """Occupy and return the position that hides the least ink."""
+        key = box, text, True
+        if key in self._without_room:
+            return None
         candidates = [
             candidate
             for distance in (_NEAR_PX, _FAR_PX)
@@ -92,6 +102,8 @@ class _Room:
         best = min(candidates, key=self._n_hidden, default=None)
         if best:
             self.occupy(best)
+        else:
+            self._without_room.add(key)
         return best
 
     def occupy(self, text: PlacedText) -> None:
@@ -99,6 +111,7 @@ class _Room:
 
     def vacate(self, text: PlacedText) -> None:
         self._texts[_window(text)] = False
+        self._without_room.clear()
 
     def _n_hidden(self, text: PlacedText) -> int:
         return int(np.count_nonzero(self._ink[_window(text)]))

@@ -1,5 +1,6 @@
 """The commands ``omr classes list``, ``show`` and ``check``."""
 
+from collections import defaultdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -44,11 +45,12 @@ def show(
         omr classes show harmony-core
     """
     class_map = class_maps.load(name)
+    categories = {s.name: _categories(s) for s in class_map.sources.values()}
     rows: list[dict[str, Any]] = [
         {
             "label": label,
             "name": class_name,
-            "sources": {s.name: _categories(s, class_name) for s in class_map.sources.values()},
+            "sources": {source: texts.get(class_name, "-") for source, texts in categories.items()},
         }
         for label, class_name in enumerate(class_map.names)
     ]
@@ -63,11 +65,13 @@ def show(
     )
 
 
-def _categories(source: class_maps.CategoryMapping, name: str) -> str:
-    if name in source.unlabelled:
-        return "never labelled"
-    categories = [category for category, other in source.class_of.items() if other == name]
-    return ", ".join(_with_relation(category, source) for category in categories) or "-"
+def _categories(source: class_maps.CategoryMapping) -> dict[str, str]:
+    """Return the categories of each class that has any in a source."""
+    of_class = defaultdict[str, list[str]](list)
+    for category, name in source.class_of.items():
+        of_class[name].append(_with_relation(category, source))
+    texts = {name: ", ".join(categories) for name, categories in of_class.items()}
+    return texts | dict.fromkeys(source.unlabelled, "never labelled")
 
 
 def _with_relation(category: str, source: class_maps.CategoryMapping) -> str:

@@ -11,6 +11,7 @@ from omr.options import AsJson, Device, Trust
 from omr.scoring_summary import print_summary
 from omr.settings_options import given_parameters
 from settings.published import DEFAULT_WEIGHTS, weights_path
+from settings.training import MAX_IMGSZ
 
 OF_WEIGHTS = "imgsz", "batch", "device", "conf", "trust"
 """Options without effect on predictions of other tools."""
@@ -43,6 +44,7 @@ def evaluate(
             help="Side of the network input in pixels: of tiles in which pages are read, or the "
             "longer side of resized images.",
             min=1,
+            max=MAX_IMGSZ,
             show_default="as in training",
         ),
     ] = None,

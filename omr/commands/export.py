@@ -8,6 +8,7 @@ import typer
 from eval.html.number_format import counted
 from omr.console import loading_torch, note, print_json, say_written
 from omr.options import AsJson, Trust, Weights
+from settings.training import MAX_IMGSZ
 
 
 def export(
@@ -26,6 +27,7 @@ def export(
         typer.Option(
             help="Side length of the network input in pixels; onnx only.",
             min=32,
+            max=MAX_IMGSZ,
             show_default="as in training",
         ),
     ] = None,

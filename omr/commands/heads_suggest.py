@@ -21,6 +21,7 @@ from omr.console import (
     table,
 )
 from omr.options import AsJson
+from settings.training import MAX_IMGSZ
 
 if TYPE_CHECKING:
     from training.grouping.suggestion import Suggestion
@@ -40,7 +41,8 @@ def suggest(
     ],
     heads: Annotated[int, typer.Option(help="Number of heads.")] = 4,
     imgsz: Annotated[
-        int, typer.Option(help="Side length of the network input in pixels.", min=1)
+        int,
+        typer.Option(help="Side length of the network input in pixels.", min=1, max=MAX_IMGSZ),
     ] = 640,
     strides: Annotated[
         str, typer.Option(help="Strides of the feature levels in pixels, finest first.")

@@ -6,11 +6,12 @@ from typing import Annotated, Literal
 import typer
 
 from class_maps import OmrError, short_list
+from converters.names import MAX_PIXELS
 from eval.html.number_format import counted
 from omr.console import loading_torch, print_json, progress, results, say_written
 from omr.options import FORMATS, AsJson, Device, Trust, words_of
 from omr.prediction_summary import print_summary
-from reading.options import AUTO, DEFAULT_CONF, DEFAULT_DPI, MAX_PIXELS, PAGES_AHEAD, ImageOptions
+from reading.options import AUTO, DEFAULT_CONF, DEFAULT_DPI, PAGES_AHEAD, ImageOptions
 from settings.published import DEFAULT_WEIGHTS, weights_path
 
 MOST_FAILURES = 3

@@ -16,10 +16,11 @@ import numpy as np
 from msgspec import UNSET, UnsetType
 
 from class_maps import InputError, listed
+from class_maps.text_files import read_bytes
 from converters.boxes import xywh_to_xyxy
 from converters.files.hashes import sha256
 from converters.formats.coco_annotations import Id, key_of
-from converters.formats.json_text import decode
+from converters.json_text import check_unique_keys, decode
 from converters.names import count_of
 from omr.scoring.predicted_images import ImageNames, PredictedImage, PredictionSet, check_boxes
 from omr.scoring.protocol import ScoredSource
@@ -87,13 +88,15 @@ def read_coco(
     Raises:
         InputError: A file cannot be read, a prediction is malformed, or its ids are unknown.
     """
-    content = _bytes(path)
+    content = read_bytes(path, "file of predictions")
     if content.lstrip().startswith(b"["):
         results = decode(content, list[_Result], path)
+        _check_keys(content, len(results), path)
         ids = _ids_of_results(results, data / ANNOTATIONS.format(split=split), names, annotations)
         is_complete = False
     else:
         file = decode(content, _File, path)
+        _check_keys(content, len(file.annotations), path)
         results, ids, is_complete = file.annotations, _ids(file, path), True
     if not results:
         raise InputError("contains no predictions", path=path)
@@ -113,11 +116,15 @@ OPTION = "--annotations"
 """Option that names the annotation file."""
 
 
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", path=path) from error
+def _check_keys(content: bytes, n_results: int, path: Path) -> None:
+    """Check that no prediction repeats a key; slow only if one of the names occurs more often.
+
+    Raises:
+        InputError: A key is a duplicate.
+    """
+    keys = (f'"{field.encode_name}"'.encode() for field in msgspec.structs.fields(_Result))
+    if b"\\" in content or any(content.count(key) > n_results for key in keys):
+        check_unique_keys(content, path)
 
 
 def _ids_of_results(
@@ -129,7 +136,7 @@ def _ids_of_results(
     """
     path = annotations or of_data
     if annotations or path.is_file():
-        ids = _ids(decode(_bytes(path), _Ids, path), path)
+        ids = _ids(decode(read_bytes(path, "annotation file"), _Ids, path), path)
         are_ids = any(
             key_of(r.image_id) in ids.images
             for r in results

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from class_maps import InputError
+from converters.json_text import check_unique_keys
 from omr.scoring.symbols_file import REMEDY, SYMBOLS_FILE, EvaluatedSymbols, read_symbols
 from omr.scoring.truths_hash import hash_of_pages
 
@@ -141,12 +142,15 @@ def _read_protocol(file: Path) -> ProtocolEntry:
     if not file.is_file():
         raise InputError(f"missing; {REMEDY}", path=file)
     try:
-        return msgspec.json.decode(file.read_bytes(), type=_Report).protocol
+        content = file.read_bytes()
+        report = msgspec.json.decode(content, type=_Report)
     except msgspec.ValidationError as error:
         reason = f"not a report of this version of omr eval ({error}); {REMEDY}"
         raise InputError(reason, path=file) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"damaged, or not a report of omr eval; {REMEDY}", path=file) from error
+    check_unique_keys(content, file)
+    return report.protocol
 
 
 def _check_different_weights(evaluations: tuple[Evaluation, ...]) -> None:

@@ -4,13 +4,15 @@ The score of a node is its data item ``score``. MuNG has no sizes of images, and
 pixels, see :mod:`converters.formats.mung`.
 """
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 
-from class_maps import InputError
+from class_maps import InputError, shortened
+from converters.formats.xml_files import elements
 from omr.scoring.named_predictions import NamedSymbols, class_names, labelled_images
 from omr.scoring.predicted_images import PredictionSet
 from omr.scoring.protocol import ScoredSource, hash_of_files
@@ -78,18 +80,19 @@ def _elements(file: Path) -> Iterator[ElementTree.Element]:
     Raises:
         InputError: The file is not XML, or has another root.
     """
+    deque(elements(file, (), ()), maxlen=0)  # refuses entities, and documents that exhaust memory
     try:
         events = ElementTree.iterparse(file, events=("start", "end"))
         root = next(events)[1]
         if root.tag != ROOT:
-            raise InputError(f"the root is {root.tag}; expected {ROOT} of MuNG 2.0", path=file)
+            raise InputError(
+                f"the root is {shortened(root.tag)}; expected {ROOT} of MuNG 2.0", path=file
+            )
         yield root
         for event, element in events:
             if event == "end" and element.tag == NODE:
                 yield element
                 element.clear()
-    except ElementTree.ParseError as error:
-        raise InputError(f"is not well-formed XML: {error}", path=file) from error
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", path=file) from error
 
@@ -111,5 +114,5 @@ def _row(node: ElementTree.Element, file: Path, where: str) -> tuple[str, list[f
     try:
         return name, [float(text) for text in texts.values()], where
     except ValueError:
-        text = ", ".join(f"{key} {text.strip()}" for key, text in texts.items())
+        text = ", ".join(f"{key} {shortened(text.strip())}" for key, text in texts.items())
         raise InputError(f"expected numbers, got {text}", path=file, where=where) from None

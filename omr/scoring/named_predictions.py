@@ -11,8 +11,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from class_maps import InputError
+from class_maps.text_files import read_bytes
 from converters.boxes import Boxes
 from converters.files.atomic_folder import MANIFEST
+from converters.json_text import decode_unique
 from omr.scoring.predicted_images import PredictedImage, check_boxes
 
 
@@ -56,8 +59,9 @@ def class_names(
     """
     predicted = dict.fromkeys(name for image in images for name in image.classes)
     try:
-        known = msgspec.json.decode((path / MANIFEST).read_bytes(), type=_Manifest).classes
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):  # none, or of another program
+        content = read_bytes(path / MANIFEST, "manifest")
+        known = decode_unique(content, _Manifest, path / MANIFEST, expected="an object").classes
+    except InputError:  # none, or of another program
         known = tuple(data_names) if predicted.keys() <= set(data_names) else ()
     return tuple(dict.fromkeys((*known, *predicted)))
 

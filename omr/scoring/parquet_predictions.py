@@ -25,6 +25,8 @@ SYMBOLS = "image", "name", *SIDES, "score"
 IMAGES = "image", "width", "height"
 """Columns of a table of images."""
 TEXTS = "image", "name"
+MAX_ROWS = 5_000_000
+"""Maximum number of rows: a table of 1 KB can have any number of equal ones."""
 Sizes: TypeAlias = dict[str, tuple[Path, tuple[int, int]]]
 """File of each image, and its width and height in pixels, by name."""
 
@@ -72,11 +74,15 @@ def _table(file: Path) -> "pl.DataFrame":
     import polars as pl
 
     try:
+        n_rows = pl.scan_parquet(file, glob=False).select(pl.len()).collect().item()
+        if n_rows > MAX_ROWS:
+            reason = f"has {n_rows:,} rows; expected at most {MAX_ROWS:,}, divide it"
+            raise InputError(reason, path=file)
         table = pl.read_parquet(file, glob=False)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise InputError(f"cannot be read: {reason}", path=file) from error
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         reason = shortened(str(error).partition("\n")[0])
         raise InputError(f"is not a valid Parquet file: {reason}", path=file) from error
     columns = IMAGES if _is_of_images(table) else SYMBOLS

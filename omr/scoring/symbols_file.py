@@ -23,6 +23,8 @@ from converters.page import Page
 SYMBOLS_FILE = "symbols.npz"
 FORMAT = 1
 """Version of the file format."""
+MAX_BYTES = 1 << 29
+"""Maximum size of all arrays of a file, which suffices for 7 million symbols."""
 REMEDY = "run omr eval --out again"
 _DTYPES = {
     "format": "<i8",
@@ -138,12 +140,22 @@ def _read_arrays(path: Path) -> Mapping[str, NDArray[Any]]:
         raise InputError(f"missing; {REMEDY}", path=path)
     content = path.read_bytes()
     try:
+        _check_size(content, path)
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
             if set(file.files) != set(_DTYPES):
                 raise InputError(f"not a file of omr eval; {REMEDY}", path=path)
             return {name: file[name] for name in _DTYPES}
     except _DAMAGE as error:
         raise InputError(f"damaged, or not a file of omr eval; {REMEDY}", path=path) from error
+
+
+def _check_size(content: bytes, path: Path) -> None:
+    """Check that the arrays fit into memory: an archive of 1 MB can unpack to 1 GB."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        n_bytes = sum(entry.file_size for entry in archive.infolist())
+    if n_bytes > MAX_BYTES:
+        reason = f"unpacks to {n_bytes:,} bytes; expected at most {MAX_BYTES:,}"
+        raise InputError(reason, path=path)
 
 
 def _problem(arrays: Mapping[str, NDArray[Any]]) -> str:

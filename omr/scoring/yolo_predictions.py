@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from class_maps import InputError, shortened
-from class_maps.text_files import decoded
+from class_maps.text_files import read_text
 from converters.boxes import cxcywh_to_xyxy
 from converters.names import LABELS
 from omr.prediction_files import CLASSES_FILE, SCORES
@@ -72,7 +72,7 @@ def _class_names(folder: Path, root: Path) -> list[str]:
     """
     for file in (folder / CLASSES_FILE, root / CLASSES_FILE, root.parent / CLASSES_FILE):
         if file.is_file():
-            names = [line.strip() for line in decoded(file.read_bytes(), file).splitlines()]
+            names = [line.strip() for line in read_text(file, "list of classes").splitlines()]
             n_names = max((i + 1 for i, name in enumerate(names) if name), default=0)
             if "" in names[:n_names]:
                 where = f"line {names.index('') + 1}"
@@ -120,10 +120,10 @@ def _lines(file: Path, scores_file: Path) -> list[list[str]]:
     Raises:
         InputError: There are more or fewer scores than labels.
     """
-    lines = [line.split() for line in decoded(file.read_bytes(), file).splitlines()]
+    lines = [line.split() for line in read_text(file, "label file").splitlines()]
     if not scores_file.is_file():
         return lines
-    scores = decoded(scores_file.read_bytes(), scores_file).split()
+    scores = read_text(scores_file, "list of scores").split()
     n_labels = sum(map(bool, lines))
     if len(scores) != n_labels:
         reason = f"{len(scores)} scores for the {n_labels} labels of {file}; predict again"

@@ -1,21 +1,27 @@
 """Annotation files that could hang, exhaust memory, or be read wrong."""
 
 import json
+import os
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from deepscores import NOTE, content
 
 import class_maps
 from class_maps import InputError
+from converters import images
 from converters.conversion import ConversionOptions, convert
 from converters.formats.coco import CocoFile
+from converters.formats.image_folders import files_in
 from converters.formats.sources import identity_map, open_source
 from converters.formats.yolo_labels import parse
+from converters.manifest import read_manifest
 from converters.page import Page
 from converters.prepare.preparation import PreparationOptions
 from converters.prepare.tiles import TileOptions
@@ -29,6 +35,7 @@ MEASURE = r"""
 import re, sys
 from pathlib import Path
 import class_maps
+from converters import images
 from converters.conversion import ConversionOptions, convert
 options = ConversionOptions(class_map=class_maps.load("harmony"), labels_only=True)
 for path in sys.argv[2:]:
@@ -75,7 +82,7 @@ def test_memory_is_bounded(tmp_path: Path) -> None:
         ("dup_in_ann_cat", "annotations: duplicate key: 'cat_id'"),
         ("dup_top_annotations", "duplicate key: 'annotations'"),
         ("not_utf8_category", r"is not UTF-8 text: b'note\xff\xfe'"),
-        ("size_1e6", "images[0]: image size of 1000000 x 1000000 px; expected at most 1,000,000 px per side and 1,073,741,824 px in total"),
+        ("size_1e6", "images[0]: image size of 1000000 x 1000000 px; expected at most 1,000,000 px per side and 300,000,000 px in total"),
     ],
 )  # fmt: skip
 def test_messages(name: str, message: str) -> None:
@@ -228,3 +235,87 @@ def test_annotations_in_other_formats(
     path.write_text('{"images": [], "annotations": [], "categories": []}')
     with pytest.raises(InputError, match="contains no images"):
         open_source(path, "coco")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"a":' + b"[" * 10**6, "lists or objects are nested too deeply"),
+        (b'{"source": "yolo", "source": "coco"}', "duplicate key: 'source'"),
+        (b'{"splits": {"train": {}, "train": {}}}', "duplicate key: 'train'"),
+        (b'{"\xff": 1}', r"is not UTF-8 text: b'\xff'"),
+        (b"[]", "expected a JSON object"),
+    ],
+)
+def test_manifests_that_cannot_be_read(content: bytes, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "manifest.json"
+    path.write_bytes(content)
+    with pytest.raises(InputError) as raised:
+        read_manifest(tmp_path)
+    assert str(raised.value) == f"{path}: {message}"
+
+
+def test_integers_of_any_length(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text(f'{{"unknown": {"9" * 5000}}}')
+    assert read_manifest(tmp_path).source == ""
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "images" / "a.png"
+    pipe.parent.mkdir()
+    os.mkfifo(pipe)
+    for read in (images.read, images.read_bgr, images.check_complete, images.size):
+        with pytest.raises(InputError, match=r"a\.png: is not a regular file$"):
+            read(pipe)
+    with pytest.raises(InputError, match=r"a\.png: is not a regular file$"):
+        list(files_in(tmp_path))
+    os.mkfifo(tmp_path / "manifest.json")
+    with pytest.raises(InputError, match="is not a file; expected a manifest"):
+        read_manifest(tmp_path)
+
+
+def test_the_size_of_an_image_is_checked_before_it_is_decoded(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    size = (40_000).to_bytes(4, "big") * 2
+    header = b"IHDR" + size + bytes([8, 0, 0, 0, 0])
+    chunk = (13).to_bytes(4, "big") + header + zlib.crc32(header).to_bytes(4, "big")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk + bytes(4) + b"IDAT")
+    with pytest.raises(InputError, match="has 40000 x 40000 px; expected at most 1,073,741,824"):
+        images.size(path)
+
+
+OUTSIDE = (
+    *("../y.png", "a/../../x.png", "images/../../x.png", "..\\x.png", "C:\\x.png"),
+    *("%2e%2e/x.png", "..%2fx.png", "file:///x.png"),
+)
+VOC = "<size><width>9</width><height>9</height></size><object><name>stem</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>3</xmax><ymax>3</ymax></bndbox></object>"
+NODE = "<Node><Id>0</Id><ClassName>stem</ClassName><Top>1</Top><Left>1</Left><Width>2</Width><Height>2</Height></Node>"
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("a.json", coco_text(json.dumps(ROW), json.dumps(IMAGE | {"file_name": "NAME"}))),
+        ("a.xml", f"<annotation><filename>NAME</filename>{VOC}</annotation>"),
+        ("a.xml", f"<Nodes document='NAME'>{NODE}</Nodes>"),
+    ],
+    ids=["coco", "voc", "mung"],
+)
+def test_names_that_lead_out_of_the_folder(file: str, text: str, name: str, tmp_path: Path) -> None:
+    source, secret = tmp_path / "in" / file, tmp_path / "x.png"
+    source.parent.mkdir()
+    images.write(np.full((9, 9), 255, np.uint8), secret)
+    path = name.replace("/x.png", str(secret)) if name.startswith(("/", "file:")) else name
+    source.write_text(
+        text.replace("NAME", path.replace("\\", "\\\\") if file == "a.json" else path)
+    )
+    class_map = tmp_path / "a.yaml"
+    class_map.write_text(
+        "name: a\nclasses: [stem]\n"
+        "sources: {coco: {map: same names}, voc: {map: same names}, mung: {map: same names}}"
+    )
+    options = ConversionOptions(class_map=class_maps.load(str(class_map)))
+    with pytest.raises(InputError):
+        convert(source, tmp_path / "out", options)
+    assert not (tmp_path / "out").exists()

@@ -113,11 +113,17 @@ def test_references_of_merged_data_sets(source: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("prefix", ["", "../"])
 def test_paths_outside_the_folder_of_a_file(prefix: str, tmp_path: Path) -> None:
-    """Other programs write relative paths as well; a file of that name nearby is not read."""
+    """They are read in files of omr only; a file of that name nearby is not read."""
     image = coco_json.draw(tmp_path / "pages" / "sub" / "x.png")
     coco_json.draw(tmp_path / "in" / "images" / "x.png")
     path = prefix + ("pages/sub/x.png" if prefix else str(image))
-    [file] = open_source(coco_json.write(tmp_path / "in" / "a.json", [path]))[1]
+    source = coco_json.write(tmp_path / "in" / "a.json", [path])
+    for manifest in ("", '{"options": {"images": "copy"}}', "{", '{"options": 1}'):
+        (tmp_path / "manifest.json").write_text(manifest)
+        with pytest.raises(InputError, match="points outside the image folder"):
+            open_source(source)
+    (tmp_path / "manifest.json").write_text('{"options": {"images": "reference"}}')
+    [file] = open_source(source)[1]
     assert [file.image_folder / name for name in file.images] == [image]
     image.unlink()
     with pytest.raises(InputError, match="points outside the image folder"):

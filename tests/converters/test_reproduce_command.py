@@ -104,7 +104,7 @@ def test_no_command_without_a_manifest(tmp_path: Path) -> None:
     assert (none.source, none.pages, none.tiles, none.options) == ("", {}, {}, None)
     for text in ("[]", '{"a', '{"options": 3} 4'):
         (tmp_path / "manifest.json").write_text(text)
-        with pytest.raises(InputError, match=r"manifest\.json: malformed: "):
+        with pytest.raises(InputError, match=r"manifest\.json: (expected|not valid|contains)"):
             read_manifest(tmp_path)
 
 
@@ -114,9 +114,9 @@ def test_a_manifest_of_another_program_is_decoded_lazily(tmp_path: Path) -> None
     foreign = read_manifest(tmp_path)
     assert (foreign.tiles, foreign.class_map.name, foreign.options) == ({}, "", None)
     assert reproduce_command(foreign, Path("b"), 96) is None
-    with pytest.raises(InputError, match=r"manifest\.json: splits: malformed: Expected `object`"):
+    with pytest.raises(InputError, match=r"manifest\.json: splits: expected `object`"):
         _ = foreign.pages
-    with pytest.raises(InputError, match=r"manifest\.json: source: malformed: Expected `str`"):
+    with pytest.raises(InputError, match=r"manifest\.json: source: expected `str`"):
         _ = foreign.source
 
 

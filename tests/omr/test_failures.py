@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from deepscores import NOTE, content, write
+from yolo_folders import write_yolo
 
 from omr.cli import main
 
@@ -114,6 +115,28 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("show", "data", "--out", "out.png"),
+        ("sheet", "data", "out"),
+        ("split", "data", "out", "--val", "0.5"),
+        ("heads", "suggest", "data", "--strategy", "geometry", "--heads", "2", "--out", "out.yaml"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_full_disk_leaves_no_incomplete_output(command: tuple[str, ...], tmp_path: Path) -> None:
+    write_yolo(tmp_path / "data", {f"train/lg-{i}-aug-a--page-1.png": [0, 1] for i in range(2)})
+
+    def set_limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (60, 60))
+
+    done = omr(*command, preexec_fn=set_limit, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch("error: .*: File too large.*", done.stderr.splitlines()[-1])
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
 def interrupt(command: list[object], *, when: Callable[[], bool]) -> tuple[int, str]:
     """Press Ctrl-C in a terminal: all processes of a group get the signal."""
     words = [sys.executable, "-m", "omr", *map(str, command)]
@@ -137,6 +160,19 @@ def test_ctrl_c_in_a_conversion(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
+def test_ctrl_c_before_the_command_has_started(tmp_path: Path) -> None:
+    (tmp_path / "typer.py").write_text("import os; os.kill(os.getpid(), 2); raise SystemExit(3)")
+    environment = {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    done = omr(*SHOW, env=environment)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
+NO_MEMORY = RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes\nat x")
+NO_SHARED_MEMORY = RuntimeError(
+    "unable to open shared memory object </torch_1_2_0> in read-write mode: Permission denied (13)"
+)
+
+
 def after_too_many_files() -> UnboundLocalError:
     """Return the error of a library that fails to clean up."""
     error = UnboundLocalError()
@@ -152,7 +188,23 @@ def after_too_many_files() -> UnboundLocalError:
         (KeyboardInterrupt(""), 130, ""),  # another process of the training says it
         (PermissionError(13, "Permission denied", "x.png"), 1, "error: x.png: Permission denied\n"),
         (after_too_many_files(), 1, "error: too many open files; raise the limit with ulimit -n\n"),
+        (MemoryError(), 1, "error: not enough memory: an allocation failed\n"),
+        (
+            NO_MEMORY,
+            1,
+            "error: not enough memory: DefaultCPUAllocator: can't allocate memory: 9 bytes\n",
+        ),
         (OSError(5, "Input/output error"), 1, "error: Input/output error\n"),
+        (
+            OSError(5, "Input/output error", "a\nb\x1b[0m"),
+            1,
+            "error: a\\nb\\x1b[0m: Input/output error\n",
+        ),
+        (
+            NO_SHARED_MEMORY,
+            1,
+            f"error: /dev/shm: {NO_SHARED_MEMORY}; shared memory must be writable and large enough\n",
+        ),
     ],
 )
 def test_errors_that_are_no_bugs_are_one_line(

@@ -148,15 +148,20 @@ def test_running_and_interrupted_runs(tmp_path: Path) -> None:
         ("omr.yaml", None, "omr.yaml: missing"),
         ("omr.yaml", "a: [", "omr.yaml: damaged"),
         ("omr.yaml", "- a", "omr.yaml: damaged"),
+        ("omr.yaml", "a: &a [*a]", "omr.yaml: damaged"),
+        ("omr.yaml", "a: &a [x, x]\n" + "".join(f"a{i}: &a [*a, *a]\n" for i in range(40)), "omr.yaml: damaged"),
         ("run.json", None, "run.json: missing"),
         ("run.json", "{", "run.json: damaged"),
         ("run.json", '{"data": 3}', "run.json: damaged"),
+        ("run.json", "[" * 100_000, "run.json: damaged"),
         ("run.json", "\x00\xff", "run.json: damaged"),
         ("results.csv", "epoch,time\n1,2\n2,", "results.csv: damaged"),
         ("results.csv", "epoch,time\n1,2,3,4\n", "results.csv: damaged"),
+        ("results.csv", "epoch,time\n1e18,2\n", "results.csv: damaged"),
+        ("results.csv", "epoch,time\ninf,2\n", "results.csv: damaged"),
         ("weights/last.pt", None, "weights/last.pt: missing"),
     ],
-)
+)  # fmt: skip
 def test_damaged_runs_are_listed(
     file: str, content: str | None, problem: str, tmp_path: Path
 ) -> None:
@@ -177,7 +182,7 @@ def test_a_folder_in_place_of_a_file(tmp_path: Path) -> None:
     path = write_run(tmp_path, 0.1)
     (path / "run.json").unlink()
     (path / "run.json").mkdir()
-    assert read_run(path).problems == ("run.json: Is a directory",)
+    assert read_run(path).problems == ("run.json: is not a file; expected a file of omr train",)
 
 
 def test_a_run_that_was_killed_in_its_first_epoch(tmp_path: Path) -> None:

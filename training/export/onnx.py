@@ -20,6 +20,7 @@ from ultralytics.engine.exporter import Exporter
 from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import MissingExtraError
+from reading.onnx_network import CHECKSUM_KEY, NO_CHECKSUM, seal
 from training.runtime import offline
 from training.runtime.library_loggers import quiet
 
@@ -58,8 +59,8 @@ def export_onnx(
     with _temporary_folder(file.with_name(f".{file.name}")) as folder, _quiet(), _same_threads():
         model.pt_path = str(folder / "model.pt")  # determines the name of the new file
         written = Path(exporter(model))
-        if metadata:
-            _add_metadata(written, metadata)
+        _add_metadata(written, {**(metadata or {}), CHECKSUM_KEY: NO_CHECKSUM})
+        seal(written)
         written.replace(file)
 
 

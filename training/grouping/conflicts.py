@@ -13,17 +13,18 @@ Shapes: C classes, K names of a file.
 """
 
 import csv
-import io
-import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
-from class_maps import InputError, with_nearest
+from class_maps import InputError, listed, shown, with_nearest, yaml_files
+from class_maps.text_files import read_text
+from converters.json_text import decode_unique
 from training.grouping.statistics import Floats
 
 Conflicts = NDArray[np.bool_]
@@ -44,11 +45,11 @@ def read_pairs(path: Path, names: Sequence[str]) -> Conflicts:
     Raises:
         InputError: The file cannot be read, contains no pairs, or contains an invalid pair.
     """
-    text = _text(path)
-    pairs = _yaml_pairs(text, path) if path.suffix in {".yaml", ".yml"} else _lines(text)
+    is_yaml = path.suffix in {".yaml", ".yml"}
+    pairs = _yaml_pairs(path) if is_yaml else _lines(_text(path), path)
     for where, pair in pairs:
         if len(pair) != 2:
-            content = ", ".join(map(str, pair)) or "nothing"
+            content = listed(pair) or "nothing"
             raise InputError(f"expected two names, got: {content}", path=path, where=where)
         if pair[0] == pair[1]:
             reason = f"{pair[0]} is paired with itself; give two classes"
@@ -76,8 +77,8 @@ def read_confusion(path: Path, names: Sequence[str], threshold: float = 0.0) -> 
             non-negative numbers.
     """
     file_names, matrix = (_json if path.suffix == ".json" else _csv)(_text(path), path)
-    if repeated := sorted({name for name in file_names if file_names.count(name) > 1}):
-        raise InputError(f"duplicate: {', '.join(repeated)}", path=path, where="names")
+    if repeated := sorted(name for name, n in Counter(file_names).items() if n > 1):
+        raise InputError(f"duplicate: {listed(repeated)}", path=path, where="names")
     known = [name for name in file_names if name in names or name != BACKGROUND]
     _check_names(known, names, path)
     indices = [file_names.index(name) for name in known]
@@ -90,12 +91,7 @@ def read_confusion(path: Path, names: Sequence[str], threshold: float = 0.0) -> 
 
 
 def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")  # spreadsheets write a byte order mark
-    except FileNotFoundError:
-        raise InputError("no such file", path=path) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot be read: {error}", path=path) from error
+    return read_text(path, "file of class pairs", max_bytes=yaml_files.MAX_BYTES)
 
 
 def _check_names(file_names: Sequence[str], names: Sequence[str], path: Path) -> None:
@@ -103,49 +99,50 @@ def _check_names(file_names: Sequence[str], names: Sequence[str], path: Path) ->
         raise InputError(f"not a class of the data: {with_nearest(unknown, names)}", path=path)
 
 
-def _yaml_pairs(text: str, path: Path) -> list[tuple[str, list[str]]]:
-    try:
-        data = yaml.load(text, yaml.BaseLoader)  # names such as on stay text
-    except yaml.YAMLError as error:
-        raise InputError(" ".join(str(error).split()), path=path) from error
+def _yaml_pairs(path: Path) -> list[tuple[str, list[str]]]:
+    data = yaml_files.read_any(path, "file of class pairs", as_written="")
     if not isinstance(data, list) or not all(isinstance(pair, list) for pair in data):
         raise InputError("expected a list of lists of two names", path=path)
     for i, pair in enumerate(data):
         if not all(isinstance(name, str) for name in pair):
-            reason = f"expected names, got {pair}"
+            reason = f"expected names, got {shown(pair)}"
             raise InputError(reason, path=path, where=f"[{i}]")
     return [(f"[{i}]", pair) for i, pair in enumerate(data)]
 
 
-def _lines(text: str) -> list[tuple[str, list[str]]]:
+def _lines(text: str, path: Path) -> list[tuple[str, list[str]]]:
     pairs = []
     for i, raw in enumerate(text.splitlines()):
         line = _COMMENT.sub("", raw).strip()
         delimiter = next((mark for mark in ",\t" if mark in line), None)
         if line:
-            pair = next(csv.reader([line], delimiter=delimiter)) if delimiter else line.split()
-            pairs.append((f"line {i + 1}", [name.strip() for name in pair]))
+            pair = _rows([line], delimiter, path)[0] if delimiter else line.split()
+            pairs.append((f"line {i + 1}", pair))
     return pairs
 
 
-def _json(text: str, path: Path) -> tuple[list[str], Floats]:
+def _rows(lines: Sequence[str], delimiter: str, path: Path) -> list[list[str]]:
+    """Split lines into cells, which may be quoted; empty lines are skipped."""
     try:
-        data = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InputError(f"invalid JSON: {error}", path=path) from error
-    keys = ("names", "matrix")
-    if not isinstance(data, dict) or not all(isinstance(data.get(key), list) for key in keys):
-        raise InputError("expected an object with the lists names and matrix", path=path)
-    names = data["names"]
-    if not all(isinstance(name, str) for name in names):
-        raise InputError("expected a list of names", path=path, where="names")
-    if not all(isinstance(row, list) for row in data["matrix"]):
-        raise InputError("expected a list of lists", path=path, where="matrix")
-    return names, _square(data["matrix"], len(names), path)
+        rows = [*csv.reader(lines, delimiter=delimiter)]
+    except csv.Error as error:
+        raise InputError(f"malformed: {error}", path=path) from error
+    return [[cell.strip() for cell in row] for row in rows if any(row)]
+
+
+class _Matrix(msgspec.Struct):
+    names: list[str]
+    matrix: list[list[float]]
+
+
+def _json(text: str, path: Path) -> tuple[list[str], Floats]:
+    expected = "an object with the lists names and matrix"
+    content = decode_unique(text.encode(), _Matrix, path, expected=expected)
+    return content.names, _square(content.matrix, len(content.names), path)
 
 
 def _csv(text: str, path: Path) -> tuple[list[str], Floats]:
-    rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text)) if any(row)]
+    rows = _rows(text.splitlines(), ",", path)
     if not rows:
         raise InputError("empty; expected a line of names and one line per name", path=path)
     names = rows[0][1:]

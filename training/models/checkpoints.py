@@ -197,6 +197,8 @@ def recorded_imgsz(file: Path) -> int | None:
     Returns:
         Pixels; None if the file does not record them or cannot be read.
     """
+    if not file.is_file():
+        return None
     try:
         if file.suffix == ".safetensors":
             check_header(file)

@@ -201,7 +201,7 @@ def _read(file: Path) -> dict[str, Any]:
         content: dict[str, Any] = json.loads(file.read_text("utf-8"))
         if not all(isinstance(content[key], list) for key in ("data", "starts")):
             raise TypeError("expected lists")
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         raise InputError(f"damaged; {hint}", path=file) from None
     return content
 

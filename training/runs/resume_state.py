@@ -10,7 +10,6 @@ The file contains only numbers, names and tensors: ``torch.load(weights_only=Tru
 
 import contextlib
 import os
-import pickle
 import time
 from pathlib import Path
 from typing import Any, SupportsFloat
@@ -19,8 +18,10 @@ import torch
 from ultralytics.utils.torch_utils import unwrap_model
 
 from class_maps import InputError
+from class_maps.text_files import read_text
 from converters.files.atomic_files import atomic_file
 from training.models.archives import check_archive
+from training.models.safe_pickle import UNREADABLE
 from training.runtime.ultralytics_trainer import UltralyticsTrainer
 
 VERSION = 1
@@ -111,7 +112,7 @@ def read(file: Path, *, mapped: bool = False) -> State:
         if not mapped:
             check_archive(file)
         state = torch.load(file, map_location="cpu", weights_only=True, mmap=mapped)
-    except (InputError, OSError, EOFError, RuntimeError, pickle.UnpicklingError):
+    except (*UNREADABLE, InputError, OSError):
         raise InputError("damaged; start the run again", path=file) from None
     if not isinstance(state, dict) or state.get("version") != VERSION:
         raise InputError("written by another version of omr; start the run again", path=file)
@@ -125,7 +126,9 @@ def epochs_done(file: Path) -> int:
     Raises:
         InputError: The file is missing, or from another version.
     """
-    n_done: int = read(file, mapped=True)["epochs_done"]
+    n_done = read(file, mapped=True).get("epochs_done")
+    if not isinstance(n_done, int):
+        raise InputError("damaged; start the run again", path=file)
     return n_done
 
 
@@ -138,8 +141,11 @@ def cut_results(file: Path, epochs_done: int) -> None:
     """
     if not file.is_file():
         return
-    head, *rows = file.read_text("utf-8").splitlines(keepends=True) or [""]
-    kept = [row for row in rows if int(row.split(",")[0]) <= epochs_done]
+    head, *rows = read_text(file, "list of epochs").splitlines(keepends=True) or [""]
+    try:
+        kept = [row for row in rows if int(row.split(",")[0]) <= epochs_done]
+    except ValueError:
+        raise InputError("damaged; start the run again", path=file) from None
     with atomic_file(file) as part:
         part.write_text("".join([head, *kept]), "utf-8")
 

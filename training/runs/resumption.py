@@ -1,11 +1,14 @@
 """Configuration of a resumed run: its own settings, with the device and workers of this call."""
 
-import json
 import shlex
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
+
 from class_maps import ConfigError
+from class_maps.text_files import read_bytes
+from converters.json_text import decode_unique
 from eval.html.number_format import counted
 from settings.run_files import STATE_FILE
 from training.config import TrainConfig, read_config
@@ -93,8 +96,12 @@ def _epochs_done(out: Path) -> int:
         return epochs_done(state)
     if not report.is_file():
         return 0
-    n_reported: int = json.loads(report.read_text("utf-8"))["epochs"]
-    return n_reported
+    content = decode_unique(read_bytes(report, "report"), _Report, report, expected="a report")
+    return content.epochs
+
+
+class _Report(msgspec.Struct):
+    epochs: int
 
 
 def _listed(folders: tuple[Path, ...]) -> str:

@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -120,3 +122,11 @@ def test_the_same_page_has_the_same_texts(n: int) -> None:
         place_labels(rectangles, ["a"] * n, ["1"] * n, clean(), measure) for _ in range(2)
     )
     assert first == second
+
+
+def test_many_boxes_in_one_place_take_little_time() -> None:
+    n = 20_000
+    start = time.process_time()
+    labels = place_labels([(40, 40, 60, 60)] * n, ["stem"] * n, ["1"] * n, clean(), measure)
+    assert time.process_time() - start < 1.5  # with a search for each box: 4 s
+    assert 0 < n - labels.count(None) < 50

@@ -16,6 +16,7 @@ from omr.exporting import export_model
 from omr.scoring.result import ScoringResult
 from omr.scoring.score import score_model
 from reading.network import RECORD_KEY
+from reading.onnx_network import CHECKSUM_KEY, OnnxNetwork
 from settings.published import DEFAULT_WEIGHTS, weights_path
 from training.models.checkpoints import open_weights
 from training.models.training_record import from_json
@@ -79,6 +80,54 @@ def test_the_input_size_is_fixed(weights: Path, data: Path) -> None:
     )
 
 
+def record_of(content: Any) -> Any:  # noqa: ANN401
+    return next(entry for entry in content.metadata_props if entry.key == RECORD_KEY)
+
+
+def without_checksum(content: Any) -> Any:  # noqa: ANN401
+    kept = [entry for entry in content.metadata_props if entry.key != CHECKSUM_KEY]
+    del content.metadata_props[:]
+    content.metadata_props.extend(kept)
+    return content
+
+
+@pytest.mark.parametrize("change", ["one byte", "record"])
+def test_a_changed_file_is_found(change: str, weights: Path, tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    OnnxNetwork(weights, device="cpu")
+    content = bytearray(weights.read_bytes())
+    content[len(content) // 2] ^= 16  # among the weights
+    if change == "record":
+        model = onnx.load(weights)
+        record_of(model).value = "{}"
+        content = model.SerializeToString()
+    file = tmp_path / "damaged.onnx"
+    file.write_bytes(content)
+    with pytest.raises(InputError) as raised:
+        OnnxNetwork(file, device="cpu")
+    assert str(raised.value) == f"{file}: damaged: wrong checksum; use another copy of the file"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("names", f"{'-' * 20_000}1", "names no classes; export it with omr export"),
+        ("names", "[" * 100_000, "names no classes; export it with omr export"),
+        (RECORD_KEY, "[" * 200_000, "damaged training record: maximum recursion depth exceeded"),
+    ],
+)
+def test_metadata_that_exhaust_a_parser(
+    key: str, value: str, message: str, weights: Path, tmp_path: Path
+) -> None:
+    onnx = pytest.importorskip("onnx")
+    content = without_checksum(onnx.load(weights))
+    next(entry for entry in content.metadata_props if entry.key == key).value = value
+    file = tmp_path / "deep.onnx"
+    onnx.save(content, file)
+    with pytest.raises(InputError, match=message):
+        OnnxNetwork(file, device="cpu")
+
+
 @pytest.mark.parametrize(
     "change", [{"image_hashes": "?"}, {"image_hashes": 1}, {"training": {}}, None]
 )
@@ -86,10 +135,9 @@ def test_damaged_files(change: Any, weights: Path, data: Path, tmp_path: Path) -
     onnx = pytest.importorskip("onnx")
     file = tmp_path / "damaged.onnx"
     content = onnx.load(weights)
-    for entry in content.metadata_props:
-        if entry.key == RECORD_KEY:
-            entry.value = json.dumps(json.loads(entry.value) | change) if change else "[]"
-    onnx.save(content, file)
+    record = record_of(content)
+    record.value = json.dumps(json.loads(record.value) | change) if change else "[]"
+    onnx.save(without_checksum(content), file)
     with pytest.raises(InputError, match=r"damaged\.onnx: damaged training record: "):
         score_model(file, data)
     file.write_bytes(b"onnx")

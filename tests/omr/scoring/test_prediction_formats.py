@@ -146,8 +146,8 @@ def node(**texts: str) -> str:
 
 
 BAD_NODES = {
-    "<Nodes": "is not well-formed XML: unclosed token: line 1, column 0",
-    "": "is not well-formed XML: no element found: line 1, column 0",
+    "<Nodes": "line 1: is not well-formed XML: unclosed token; export it again",
+    "": "line 1: is empty or incomplete; export it again",
     "<annotation/>": "the root is annotation; expected Nodes of MuNG 2.0",
     f"<Nodes>{node(score='')}</Nodes>": "node 7: missing score; expected predictions",
     f"<Nodes>{node(score='nan')}</Nodes>": "node 7: expected a score from 0 to 1, got nan",
@@ -173,7 +173,7 @@ def test_entities_do_not_fill_the_memory(data: Path, tmp_path: Path) -> None:
     entities = "".join(f'<!ENTITY e{i} "{f"&e{i - 1};" * 10}">' for i in range(1, 10))
     file = tmp_path / f"{IMAGE}.xml"
     file.write_text(f'<!DOCTYPE d [<!ENTITY e0 "{"e" * 100}">{entities}]><Nodes>&e9;</Nodes>')
-    with pytest.raises(OmrError, match="is not well-formed XML: limit on input amplification"):
+    with pytest.raises(OmrError, match="has a document type declaration"):
         score_predictions(file, data)
 
 
@@ -335,3 +335,22 @@ def test_folders_are_recognised_by_their_files(data: Path, tmp_path: Path) -> No
             f"{empty}: contains no predictions; looked for predictions.json or another COCO file, "
             "Parquet tables, labelme JSON, labels/*.txt of YOLO, and MuNG XML"
         )
+
+
+def test_tables_with_too_many_rows_are_not_read(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write(tmp_path / "out", data, "parquet", inexact_pages(data))
+    monkeypatch.setattr(parquet_predictions, "MAX_ROWS", 1)
+    with pytest.raises(OmrError, match=r"has \d+ rows; expected at most 1, divide it$"):
+        score_predictions(source, data)
+
+
+@pytest.mark.parametrize("key", ['"score"', r'"sc\u006fre"'])
+def test_a_prediction_with_two_scores(key: str, data: Path, tmp_path: Path) -> None:
+    row = f'{{"file_name": "{IMAGE}.png", "category_id": 1, "bbox": [1, 1, 9, 9], "score": 0.5'
+    file = tmp_path / "results.json"
+    file.write_text(f"[{row}, {key}: 0.9}}]")
+    with pytest.raises(OmrError) as raised:
+        score_predictions(file, data)
+    assert str(raised.value) == f"{file}: duplicate key: 'score'"

@@ -195,3 +195,18 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
     (tmp_path / "symbols.npz").mkdir()
     with pytest.raises(InputError, match="missing"):
         read_symbols(tmp_path / "symbols.npz")
+
+
+def test_arrays_that_do_not_fit_into_memory_are_not_unpacked(tmp_path: Path) -> None:
+    path = tmp_path / "symbols.npz"
+    write_symbols(path, EMPTY, EMPTY, NAMES)
+    with (
+        zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("bomb.npy", "w", force_zip64=True) as entry,
+    ):
+        for _ in range(600):
+            entry.write(bytes(1 << 20))
+    with pytest.raises(
+        InputError, match=r"unpacks to 629,\d+,\d+ bytes; expected at most 536,870,"
+    ):
+        read_symbols(path)

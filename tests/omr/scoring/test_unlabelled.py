@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from converters import images
+from converters.tracking import untracked
 from omr.scoring.class_matching import match_classes
 from omr.scoring.evaluation_set import read_evaluation_set
 from omr.scoring.result import ScoringResult
 from omr.scoring.score import score_predictions
 from omr.scoring.unlabelled import hash_of_unlabelled
-from omr.tracking import untracked
 
 NOTE, FERMATA = "0 .2 .2 .1 .1", "1 .5 .5 .2 .2"
 PAGES = {"a/x": f"{NOTE}\n{FERMATA}\n", "b/y": f"{NOTE}\n"}

@@ -162,7 +162,7 @@ def test_names_that_cannot_be(tmp_path: Path) -> None:
     )
     (b / "manifest.json").write_text('{"class_map": 3}')
     with pytest.raises(
-        InputError, match=r"b/manifest\.json: class_map: malformed: Expected `object`, got `int`"
+        InputError, match=r"b/manifest\.json: class_map: expected `object`, got `int`"
     ):
         join(DatasetOptions(folders=(b,)))
 

@@ -216,7 +216,7 @@ def test_pages_that_cannot_be_scored_are_refused(tiles: Path, whole: Path, tmp_p
     ("positions", "reason"),
     [
         ({}, "manifest.json does not list the positions of the tiles"),
-        ([], "manifest.json: tiles: malformed: Expected `object`, got `array`"),
+        ([], "manifest.json: tiles: expected `object`, got `array`"),
     ],
 )
 def test_unknown_positions_are_refused_or_scored_per_tile(

@@ -2,6 +2,7 @@
 
 import copy
 import importlib.util
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from torch import Tensor
 from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import MissingExtraError
+from reading.onnx_network import CHECKSUM_KEY, NO_CHECKSUM
 from settings.head_config import BoxBranch
 from training.export.onnx import export_onnx
 from training.heads.distance_bins import bin_values
@@ -66,6 +68,8 @@ def test_an_exported_file_says_what_it_is_but_not_where_it_was_made(tmp_path: Pa
     session = runtime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     said = session.get_modelmeta().custom_metadata_map
     assert said["names"] == str(model.names)
+    assert re.fullmatch("sha256:[0-9a-f]{64}", said[CHECKSUM_KEY])
+    assert said[CHECKSUM_KEY] != NO_CHECKSUM
     assert (said["task"], said["stride"], said["imgsz"]) == ("detect", "32", f"[{SIDE}, {SIDE}]")
     assert "somebody" not in str(said)
     assert model.args == {"data": "/home/somebody/data"}

@@ -1,6 +1,7 @@
 """Weights that are damaged, useless or made to exhaust memory: one line, at once."""
 
 import json
+import os
 import re
 import resource
 import time
@@ -249,3 +250,11 @@ def test_a_bare_pickle_is_not_read_without_trust(
     assert all(torch.equal(trusted[n], v) for n, v in state_of(files["own"]).items())
     monkeypatch.setattr(checkpoints, "run_pickle", lambda _: pytest.fail("executed"))
     refusal(file)
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_a_pipe_is_not_waited_for(suffix: str, tmp_path: Path) -> None:
+    file = tmp_path / f"best{suffix}"
+    os.mkfifo(file)
+    assert checkpoints.recorded_imgsz(file) is None
+    assert refusal(file).startswith("no such weights")

@@ -31,7 +31,17 @@ _OTHER_CONTENT = (
 _TOO_DEEP = "lists or objects are nested too deeply"
 
 
-def decode(text: bytes | mmap.mmap | msgspec.Raw, kind: type[T], path: Path, where: str = "") -> T:
+IMAGES_AND_ANNOTATIONS = "a JSON object with images and annotations at the root"
+
+
+def decode(
+    text: bytes | mmap.mmap | msgspec.Raw,
+    kind: type[T],
+    path: Path,
+    where: str = "",
+    *,
+    expected: str = IMAGES_AND_ANNOTATIONS,
+) -> T:
     """Decode JSON text.
 
     Args:
@@ -39,6 +49,7 @@ def decode(text: bytes | mmap.mmap | msgspec.Raw, kind: type[T], path: Path, whe
         kind: Type to decode the text into.
         path: File that contains the text.
         where: Location of the text in the file; empty for the whole file.
+        expected: Content of the whole file, for the error message about another root.
 
     Raises:
         InputError: The text is not JSON, or does not match the expected type; the message names the
@@ -49,7 +60,7 @@ def decode(text: bytes | mmap.mmap | msgspec.Raw, kind: type[T], path: Path, whe
     except msgspec.ValidationError as error:
         reason, location = _parts(error)
         if reason.startswith("Expected `object`") and not where + location:
-            reason = "expected a JSON object with images and annotations at the root"
+            reason = f"expected {expected}"
         where = _joined(where, location)
         raise InputError(reason[0].lower() + reason[1:], path=path, where=where) from error
     except msgspec.DecodeError as error:
@@ -59,6 +70,17 @@ def decode(text: bytes | mmap.mmap | msgspec.Raw, kind: type[T], path: Path, whe
         raise InputError(f"is not UTF-8 text: {shown(part)}", path=path, where=where) from error
     except RecursionError:
         raise InputError(_TOO_DEEP, path=path, where=where) from None
+
+
+def decode_unique(text: bytes, kind: type[T], path: Path, *, expected: str) -> T:
+    """Decode a JSON file in which no object repeats a key, see :func:`decode`.
+
+    Raises:
+        InputError: As :func:`decode`, or a key is a duplicate.
+    """
+    content = decode(text, kind, path, expected=expected)
+    check_unique_keys(text, path)
+    return content
 
 
 def check_unique_keys(text: bytes | bytearray, path: Path, where: str = "") -> None:
@@ -81,7 +103,10 @@ def check_unique_keys(text: bytes | bytearray, path: Path, where: str = "") -> N
             seen.add(key)
 
     try:
-        json.loads(text, object_pairs_hook=check)
+        json.loads(text, object_pairs_hook=check, parse_int=str)  # of any number of digits
+    except UnicodeDecodeError as error:
+        part = bytes(error.object[error.start :][:60])
+        raise InputError(f"is not UTF-8 text: {shown(part)}", path=path, where=where) from error
     except RecursionError:
         raise InputError(_TOO_DEEP, path=path, where=where) from None
 

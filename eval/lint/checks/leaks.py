@@ -1,6 +1,4 @@
-"""Rules ``leak-image``, ``leak-similar`` and ``leak-work``: images, copies of images, or works that
-occur in several splits.
-"""
+"""Rules ``leak-image``, ``leak-similar`` and ``leak-work``: pages or works in several splits."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path

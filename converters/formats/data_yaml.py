@@ -48,7 +48,8 @@ def read_data_yaml(path: Path) -> DataYaml:
     """
     if not path.exists():
         raise InputError(
-            "no such file; expected a folder written by `omr convert` with --format yolo", path=path
+            "no such file; expected a YOLO folder; convert other formats first with `omr convert`",
+            path=path,
         )
     data = yaml_files.read_any(path, "data.yaml", as_written="names")
     if not isinstance(data, dict):

@@ -20,6 +20,8 @@ from pathlib import Path
 
 from benchmarks.scale import write_files
 
+ANNOTATIONS = 3_000
+"""Annotations of a file, on 1,000 pages: a part of the conversion."""
 OMR = (sys.executable, "-m", "omr")
 
 
@@ -61,6 +63,13 @@ def leftovers(work: Path, before: set[str]) -> list[str]:
     return sorted(name for name in names if not name.endswith(".omr.lock"))
 
 
+def _copy(path: Path, target: Path) -> None:
+    if path.is_dir():
+        shutil.copytree(path, target, dirs_exist_ok=True)
+    else:
+        shutil.copyfile(path, target)
+
+
 def attack(
     commands: Sequence[Sequence[str]], work: Path, moments: int, seed: int
 ) -> tuple[int, int, int]:
@@ -72,6 +81,10 @@ def attack(
     """
     before = {path.name for path in work.iterdir()}
     run(commands[:-1], work)
+    prepared = [path for path in work.iterdir() if path.name not in before]
+    copies = {path: work.parent / f"copy{path.name}" for path in prepared}
+    for path, copy in copies.items():
+        _copy(path, copy)
     started = time.monotonic()
     run(commands[-1:], work)
     seconds = time.monotonic() - started
@@ -80,7 +93,8 @@ def attack(
     rng = random.Random(seed)
     for _ in range(moments):
         shutil.rmtree(work / "out")
-        run(commands[:-1], work)
+        for path, copy in copies.items():
+            _copy(copy, path)
         hits += kill_after(commands[-1], work, rng.uniform(0, seconds))
         if not (work / "out").exists():
             run(commands[-1:], work)
@@ -91,7 +105,7 @@ def attack(
 
 def cases(work: Path) -> Mapping[str, Sequence[Sequence[str]]]:
     """Make the inputs, and return the commands of each case; the last one is killed."""
-    write_files(work / "shards", 4)
+    write_files(work / "shards", 4, ANNOTATIONS)
     run([["engrave", "pages", "--pages", "4", "--size", "700x900"]], work)
     convert = ["convert", "shards", "out", "--labels-only", "--format", "yolo,coco"]
     return {
@@ -115,7 +129,8 @@ def main() -> None:
     print("| command | kills | while running | output differs | other files left |")
     print("|---|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        work = Path(folder)
+        work = Path(folder, "work")
+        work.mkdir()
         for name, commands in cases(work).items():
             counts = attack(commands, work, arguments.moments, arguments.seed)
             print(

@@ -30,6 +30,7 @@ from converters.manifest import (
     SourceEntry,
 )
 from converters.opened_sources import OpenedSource, open_all
+from converters.parts.estimate import estimate
 from converters.parts.making import (
     Execution,
     PartsMade,
@@ -130,7 +131,7 @@ def convert(
         only_merge: Whether all parts must have been made already, by :func:`convert_shard`.
         force: Whether to replace ``target`` if omr created it.
         track: Progress display.
-        say: Receives a line if parts that were made before are used.
+        say: Receives lines about large conversions: an estimate, and which parts are used or kept.
         sheets: Writer of contact sheets from the candidates that the options request; needs images
             in ``target``.
 
@@ -156,6 +157,9 @@ def convert(
         finished = _take_over(folder, opened.parts, options, say)
         if only_merge and len(finished) < len(opened.parts):
             raise _missing_parts(opened.parts, finished)
+        execution = Execution(workers=workers, scheduler=scheduler)
+        if len(opened.parts) > 1 and not finished:
+            _say_estimate(opened.parts, folder, options, execution, say)
         manifest = ManifestBuilder(names=options.class_map.names, scratch=folder / RECORDS)
         manifest.counts.warnings += opened.remarks
         made = PartsMade(counts=manifest.counts)
@@ -164,7 +168,7 @@ def convert(
             opened.parts,
             folder,
             options,
-            Execution(workers=workers, scheduler=scheduler),
+            execution,
             made,
             finished=finished,
             is_kept=len(opened.parts) > 1 or bool(scheduler) or only_merge,
@@ -292,6 +296,20 @@ def _take_over(
         keep_parts(folder, [part for part in parts if part.number in finished])
     make_records_folder(folder)
     return finished
+
+
+def _say_estimate(
+    parts: Sequence[Part],
+    folder: Path,
+    options: ConversionOptions,
+    execution: Execution,
+    say: Callable[[str], None],
+) -> None:
+    """Say what a large conversion will take."""
+    expected = estimate(parts, folder, options)
+    say(expected.line(execution))
+    if expected.n_bytes > expected.free_bytes:
+        say("the disk will probably be full before the end; parts that are finished are kept then")
 
 
 def _missing_parts(parts: Sequence[Part], finished: frozenset[int]) -> OmrError:

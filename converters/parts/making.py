@@ -168,7 +168,7 @@ def make_part(
     """
     counts = Tally()
     fingerprint = part.fingerprint(options) if is_kept else ""  # before anything is read
-    jobs = _jobs(part, folder, options, counts, workers)
+    jobs = jobs_of(part, folder, options, counts, workers)
     with closing(in_order(prepare, jobs, workers)) as prepared:
         yield from stored(prepared, pages_path(folder, part.number)) if is_kept else prepared
     record = PartRecord(
@@ -181,9 +181,21 @@ def make_part(
     made.add(part, record)
 
 
-def _jobs(
-    part: Part, folder: Path, options: ConversionOptions, counts: Tally, workers: int
+def jobs_of(
+    part: Part, folder: Path, options: ConversionOptions, counts: Tally, workers: int = 1
 ) -> Iterator[Job]:
+    """Read the pages of a part.
+
+    Args:
+        part: Part to read.
+        folder: Folder of the incomplete data set.
+        options: Options of the conversion.
+        counts: Receives the symbols that the readers count and drop.
+        workers: Number of processes, for formats that are decoded in parallel.
+
+    Raises:
+        InputError: The annotations are malformed or inconsistent.
+    """
     for entry in part.files:
         yield from _jobs_of_file(entry, folder, options, counts, workers)
 

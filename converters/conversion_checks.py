@@ -14,7 +14,12 @@ from converters.formats.image_folders import several_frames
 from converters.images import check_size
 from converters.manifest import ManifestBuilder
 from converters.names import MAX_NAME_BYTES, count_of, page_of, work_of
-from converters.opened_sources import MOST_NAMES, OpenedSource, differing_class_maps
+from converters.opened_sources import (
+    MOST_NAMES,
+    OpenedSource,
+    differing_class_maps,
+    mixed_releases,
+)
 from converters.prepare.splits import described_twice, shared_works, split_advice
 from converters.prepare.tiles import tile_name
 from converters.split_assignment import SplitAssignment
@@ -155,8 +160,8 @@ def add_warnings(
     for source in sources:
         for file in source.files:
             warnings += file.warnings
-    warnings += [*differing_class_maps(sources), *_missing_classes(manifest, sources)]
-    warnings += [*_staff_spaces(manifest), *splits.warnings]
+    warnings += [*differing_class_maps(sources), *mixed_releases(sources)]
+    warnings += [*_missing_classes(manifest, sources), *_staff_spaces(manifest), *splits.warnings]
     if manifest.reencoded:
         images = count_of(manifest.reencoded, "image")
         warnings.append(

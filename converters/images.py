@@ -16,7 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from class_maps import InputError
 from converters.decoding import decode, decode_page
-from converters.tiff_files import full_pages
+from converters.tiff_files import check_samples, full_pages, unidentified_tags
 from converters.upright import is_turned, orientation, upright_on_white
 from converters.wide_samples import has_wide_samples
 
@@ -35,11 +35,6 @@ CORRECT_FOLDER = (
     "to convert without images"
 )
 """Remedy for a missing image if the folder of the images was given."""
-
-_BITS, _SAMPLE_FORMAT = 258, 339
-"""TIFF tags of the number of bits per sample and of the sample format."""
-_UNSIGNED = frozenset({1, 4})
-"""Values of ``_SAMPLE_FORMAT`` for unsigned integers and for unspecified samples."""
 
 _JPEG = frozenset({"JPEG", "MPO"})
 """Pillow's names of the JPEG format; MPO files contain several pictures."""
@@ -384,11 +379,12 @@ def _opened(file: Path | BytesIO, path: Path, index: int = 0) -> Iterator[Image.
             if index:
                 _seek(image, index, path)
             _check_decodable_size(image, path)
-            _check_samples(image, path)
+            check_samples(getattr(image, "tag_v2", {}), path, is_float=image.mode == "F")
             yield image
     except FileNotFoundError:
         raise InputError("no such image", path=path) from None
     except UnidentifiedImageError:
+        check_samples(unidentified_tags(file), path)
         raise InputError("is damaged or not an image in a supported format", path=path) from None
     except (OSError, SyntaxError, ValueError) as error:
         raise InputError(f"is damaged or truncated: {error}", path=path) from error
@@ -407,19 +403,6 @@ def _seek(image: Image.Image, index: int, path: Path) -> None:
     except (EOFError, KeyError, TypeError) as error:
         where = f"page {index + 1}"
         raise InputError("is damaged or missing", path=path, where=where) from error
-
-
-def _check_samples(image: Image.Image, path: Path) -> None:
-    """Reject TIFF files whose samples have no agreed meaning as 8-bit greys."""
-    tags = getattr(image, "tag_v2", {})
-    bits, kinds = (np.atleast_1d(tags.get(tag, 1)) for tag in (_BITS, _SAMPLE_FORMAT))
-    if image.mode == "F" or bits.max() > 16 or not set(kinds.tolist()) <= _UNSIGNED:
-        kind = "floating-point" if image.mode == "F" or 3 in kinds else "signed or wide integer"
-        raise InputError(
-            f"has {kind} samples of {bits.max()} bits; convert it to unsigned samples of 8 or 16 "
-            "bits",
-            path=path,
-        )
 
 
 def scaled(image: Pixels, width: int, height: int) -> Pixels:

@@ -183,6 +183,22 @@ def _recorded_class_map(source: Path, file: Path) -> ClassMapEntry:
     return ClassMapEntry()
 
 
+def mixed_releases(sources: Sequence[OpenedSource]) -> Iterator[str]:
+    """Warn about data sets of which only some files distinguish classes."""
+    for source in sources:
+        class_of = source.mapping.class_of
+        undivided = class_of.keys() & _undivided(source.mapping, source.files)
+        later = [undivided.intersection(f.categories(source.mapping)) for f in source.files]
+        if names := sorted({class_of[category] for categories in later for category in categories}):
+            n_files = f"{sum(map(bool, later)):,} of {len(later):,} files"
+            yield (
+                f"{source.path}: contains two releases, and {n_files} label "
+                f"{short_list(names, MOST_NAMES)}, which the earlier release does not distinguish, "
+                "so that they count as unlabelled on all pages; move the files of each release to "
+                "a folder of its own, and convert both folders together"
+            )
+
+
 def _undivided(mapping: CategoryMapping, files: Sequence[AnnotationSource]) -> list[str]:
     """Return the categories that an early release labels as one category without a class."""
     splits = catalogue(mapping.name).splits

@@ -1,18 +1,30 @@
 """TIFF files: samples besides grey or colour, and pages that repeat another page in small."""
 
+from collections.abc import Mapping
+from contextlib import suppress
+from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, TiffImagePlugin
+
+from class_maps import InputError
 
 _NEW_SUBFILE_TYPE, _EXTRA_SAMPLES = 254, 338
 """TIFF tags of the kind of a page, and of the meaning of the samples after grey or colour."""
+_BITS, _SAMPLE_FORMAT = 258, 339
+"""TIFF tags of the number of bits per sample and of the sample format."""
+_UNSIGNED, _FLOAT = frozenset({1, 4}), 3
+"""Values of ``_SAMPLE_FORMAT``: unsigned integers or unspecified samples, and floating point."""
 _REDUCED, _MASK = 1, 4
 """Bits of ``_NEW_SUBFILE_TYPE``."""
 _UNSPECIFIED, _STRAIGHT = 0, 2
 """Values of ``_EXTRA_SAMPLES``; 1 is premultiplied alpha."""
+_CLASSIC = frozenset({b"II*\0", b"MM\0*"})
+"""First bytes of files in little-endian and big-endian order."""
 _GREY_ALPHA = frozenset({"LA", "La"})
 """Pillow's modes of greyscale with transparency; in ``La``, the grey is premultiplied."""
 
@@ -37,6 +49,44 @@ def full_pages(image: Image.Image) -> list[int]:
     image.seek(before)
     full = [i for i, kind in enumerate(kinds) if not kind & (_REDUCED | _MASK)]
     return full or list(range(n_frames))
+
+
+def check_samples(tags: Mapping[int, Any], path: Path, *, is_float: bool = False) -> None:
+    """Check that the samples of a TIFF have an agreed meaning as 8-bit greys.
+
+    Args:
+        tags: Tags of the page; empty for other formats.
+        path: The file, for the error message.
+        is_float: Whether the samples are known to be of floating point, whatever the tags are.
+
+    Raises:
+        InputError: The samples are signed, wider than 16 bits, or of floating point.
+    """
+    bits, kinds = (np.atleast_1d(tags.get(tag, 1)) for tag in (_BITS, _SAMPLE_FORMAT))
+    if is_float or bits.max() > 16 or not set(kinds.tolist()) <= _UNSIGNED:
+        kind = "floating-point" if is_float or _FLOAT in kinds else "signed or wide integer"
+        raise InputError(
+            f"has {kind} samples of {bits.max()} bits; convert it to unsigned samples of 8 or 16 "
+            "bits",
+            path=path,
+        )
+
+
+def unidentified_tags(file: Path | BytesIO) -> Mapping[int, Any]:
+    """Return the tags of the first page of a TIFF that Pillow cannot open; none if damaged.
+
+    Pillow does not open colours with signed, wide or floating-point samples.
+    """
+    opened = file.open("rb") if isinstance(file, Path) else BytesIO(file.getvalue())
+    with opened as content, suppress(Exception):  # of Pillow, which reports damage in many ways
+        header = content.read(8)
+        if header[:4] not in _CLASSIC:
+            return {}
+        tags = TiffImagePlugin.ImageFileDirectory_v2(header)
+        content.seek(tags.next)
+        tags.load(content)
+        return {tag: tags[tag] for tag in (_BITS, _SAMPLE_FORMAT) if tag in tags}
+    return {}
 
 
 def without_alpha(decoded: NDArray[Any], header: Image.Image) -> NDArray[Any]:

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 SourceData: TypeAlias = Annotated[
     list[Path],
     typer.Argument(
-        help="Data sets: DeepScoresV2, engraved, YOLO, labelme, MUSCIMA++, DoReMi or Parquet "
-        "folders, or JSON or XML files. Several are merged.",
+        help="Data sets: folders or files of DeepScoresV2, `omr engrave`, COCO, YOLO, Pascal VOC, "
+        "labelme, MUSCIMA++, DoReMi or Parquet, also as CVAT, Label Studio and Roboflow export "
+        "them. Several are merged.",
     ),
 ]
 Out: TypeAlias = Annotated[Path, typer.Argument(help="Folder to create.")]

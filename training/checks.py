@@ -1,13 +1,15 @@
 """Checks before a training run writes anything: configuration and inputs."""
 
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import ConfigError, InputError, MissingExtraError, short_list
+from converters.conversion_checks import MIN_EXPECTED
 from converters.formats.skipped_files import skipped_files
 from eval.html.number_format import counted
 from settings.head_config import HeadConfig
@@ -104,7 +106,7 @@ def notes_of(
             f"batch {config.batch}: BatchNorm takes its statistics from single images, as in "
             "Ultralytics, and metrics may drop; use a larger --batch"
         )
-    notes += _notes_of_same_boxes(options.heads, inputs)
+    notes += [*_notes_of_same_boxes(options.heads, inputs), *_notes_of_missing_classes(inputs)]
     if not config.validate:
         return notes
     notes += _notes_of_shared_pages(inputs, image_hashes)
@@ -148,6 +150,33 @@ def _notes_of_same_boxes(heads: HeadConfig | None, inputs: TrainingInputs) -> li
         f"{short_list([text for text, _ in pairs], MOST_NAMES)}; put the classes into separate "
         "groups with box: separate (--heads), or make them one class in the class map"
     ]
+
+
+def _notes_of_missing_classes(inputs: TrainingInputs) -> Iterator[str]:
+    """Yield a note for each data set without symbols of classes that the others have many of.
+
+    Its images are negative examples of these classes, as for ``omr convert`` with several sources.
+    """
+    n_classes = len(inputs.data.names)
+    parts = [[*labels["train"].images.values()] for labels in inputs.labels]
+    counts = np.zeros((len(parts), n_classes), np.int64)
+    for i, (source, images) in enumerate(zip(inputs.data.sources, parts, strict=True)):
+        for image in images:
+            labels = source.labels[image.rows[:, 0].astype(np.int64)]
+            counts[i] += np.bincount(labels, minlength=n_classes)
+    n_images = np.array([len(images) for images in parts])
+    n_other_images = n_images.sum() - n_images
+    expected = (counts.sum(axis=0) - counts) * (n_images / np.maximum(n_other_images, 1))[:, None]
+    for folder, source, count, many in zip(
+        inputs.data.options.folders, inputs.data.sources, counts, expected, strict=True
+    ):
+        is_missing = source.labelled & (count == 0) & (many >= MIN_EXPECTED)
+        if names := [inputs.data.names[label] for label in is_missing.nonzero()[0]]:
+            yield (
+                f"{folder}: no symbols of {short_list(names, MOST_NAMES)}, which are frequent in "
+                "the other data sets, so its images are negative examples of them; if they were "
+                "not annotated, convert it again with a class map that lists them as unlabelled"
+            )
 
 
 def _notes_of_shared_pages(inputs: TrainingInputs, image_hashes: Mapping[str, int]) -> list[str]:

@@ -14,6 +14,7 @@ from functools import partial
 from importlib import import_module
 from itertools import chain, islice
 from multiprocessing import resource_tracker
+from pathlib import Path
 from typing import Any, TypeVar
 
 from class_maps import OmrError
@@ -69,8 +70,9 @@ def in_order(
         return
     try:
         while batch:
+            in_this_folder = partial(_in_folder, _current_folder(), function)
             with _interrupt_held_back():
-                results = _executor(workers).map(function, batch)
+                results = _executor(workers).map(in_this_folder, batch)
             yield from results
             batch = list(islice(iterator, BATCH * workers))
     except TerminatedWorkerError as error:
@@ -80,6 +82,21 @@ def in_order(
     except BaseException:  # otherwise workers would still write to a folder that is removed
         _kill(_executor(workers))
         raise
+
+
+def _current_folder() -> str:
+    """Return the current folder; empty if it has been deleted."""
+    try:
+        return str(Path.cwd())
+    except FileNotFoundError:
+        return ""
+
+
+def _in_folder(folder: str, function: Callable[[T], R], item: T) -> R:
+    """Call a function in a worker, which may have been started for another current folder."""
+    if folder and _current_folder() != folder:
+        os.chdir(folder)
+    return function(item)
 
 
 def for_files(function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:

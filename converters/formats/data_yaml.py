@@ -23,6 +23,8 @@ SPLITS: Mapping[str, tuple[str, ...]] = {
     "test": ("test",),
 }
 """Keys of each split; the first one that exists is read."""
+MAX_LIST_BYTES, MAX_LISTED = 1 << 27, 2_000_000
+"""Size of the largest list of images, and the maximum number of its lines."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,7 +76,7 @@ def read_data_yaml(path: Path) -> DataYaml:
 
 
 def _missing_file(path: Path) -> InputError:
-    reason = "no such file; expected a folder written by `omr convert` with --format yolo"
+    reason = "no such file; expected a YOLO folder; convert other formats first with `omr convert`"
     if any((path.parent / PARQUET_FOLDER).glob("images_*")):
         reason = (
             f"no such file, but Parquet tables; convert them with `omr convert {path.parent} OUT "
@@ -167,14 +169,18 @@ def listed_images(file: Path, root: Path) -> list[Path]:
         root: Folder that the images are relative to, if they are not relative to the file.
 
     Raises:
-        InputError: The file has another suffix, is not text, or lists a missing image.
+        InputError: The file has another suffix, is not text, is too long, or lists a missing image.
     """
     if file.suffix != ".txt":
         raise InputError("expected a folder, or a .txt file that lists images", path=file)
-    images = []
-    lines = read_text(file, "list of images").splitlines()
-    for i, line in enumerate(lines):
-        if not (name := line.strip().replace("\\", "/")):
+    text = read_text(file, "list of images", max_bytes=MAX_LIST_BYTES)
+    if text.count("\n") > MAX_LISTED:
+        reason = f"lists more than {MAX_LISTED:,} images; name their folder instead"
+        raise InputError(reason, path=file)
+    images: dict[str, Path] = {}
+    names = [line.strip().replace("\\", "/") for line in text.splitlines()]
+    for i, name in enumerate(names):
+        if not name or name in images:
             continue
         known = (file.parent / name, located(name, root), Path(name))
         image = next((path for path in known if path and path.is_file()), None)
@@ -185,8 +191,8 @@ def listed_images(file: Path, root: Path) -> list[Path]:
                 path=file,
                 where=where,
             )
-        images.append(image)
-    return images
+        images[name] = image
+    return [images[name] for name in names if name]
 
 
 def _names(data: Mapping[str, Any], path: Path) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from class_maps import InputError
 from class_maps.text_files import read_text
+from converters.formats.data_yaml import MAX_LIST_BYTES
 from converters.formats.json_files import split_of_folder
 from converters.names import count_of
 
@@ -80,6 +81,6 @@ def _splits(folder: Path) -> Mapping[str, str]:
 
 def _names(path: Path) -> list[str]:
     """Read the names in a list; blank lines are ignored."""
-    text = read_text(path, "list of images")
+    text = read_text(path, "list of images", max_bytes=MAX_LIST_BYTES)
     lines = (line.strip().strip('"') for line in text.splitlines())
     return [line for line in lines if line]

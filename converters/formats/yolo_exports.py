@@ -9,6 +9,7 @@ from pathlib import Path
 
 from class_maps import InputError, shown
 from class_maps.text_files import read_text
+from class_maps.yaml_files import MAX_BYTES
 from converters.formats.data_yaml import SPLITS, DataYaml, listed_images, located
 from converters.names import IMAGE_FOLDER, LABELS
 
@@ -48,7 +49,7 @@ def read_export(path: Path) -> DataYaml:
 def _darknet(path: Path) -> DataYaml:
     root = path.parent
     entries: dict[str, str] = {}
-    for i, line in enumerate(read_text(path, "obj.data").splitlines()):
+    for i, line in enumerate(read_text(path, OBJ_DATA, max_bytes=MAX_BYTES).splitlines()):
         key, equals, value = line.partition("=")
         if line.strip() and not equals:
             reason = f"expected key = value, got: {shown(line)}"
@@ -76,7 +77,8 @@ def _entry(name: str, root: Path, path: Path, key: str = "names") -> Path:
 
 def _names(path: Path) -> tuple[str, ...]:
     """Read the class names, one per line, in the order of the labels."""
-    lines = [line.strip() for line in read_text(path, "list of classes").splitlines()]
+    text = read_text(path, "list of classes", max_bytes=MAX_BYTES)
+    lines = [line.strip() for line in text.splitlines()]
     while lines and not lines[-1]:
         lines.pop()
     if not lines or not all(lines):

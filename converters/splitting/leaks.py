@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
@@ -11,9 +10,8 @@ from converters.page_groups import piece_of, work_key, writer_of
 from converters.splitting.images import SplitImage
 from converters.splitting.perceptual_hash import (
     TrackHashes,
-    are_copies,
+    copies_between_splits,
     perceptual_hashes,
-    similar_pairs,
 )
 from converters.tracking import untracked
 
@@ -111,13 +109,8 @@ def _similar_images(
         if len(image.labels) >= (MIN_SYMBOLS_OF_TILE if image.page != image.name else 1)
         and (image.split, image.name) not in known
     ]
-    splits = list(dict.fromkeys(image.split for image in compared))
-    if len(splits) < 2:
+    paths, splits = [image.path for image in compared], [image.split for image in compared]
+    if len(set(splits)) < 2:
         return
-    hashes = perceptual_hashes([image.path for image in compared], track)
-    rows = {s: [i for i, image in enumerate(compared) if image.split == s] for s in splits}
-    for one, two in combinations(splits, 2):
-        for i, j in similar_pairs(hashes[rows[one]], hashes[rows[two]]):
-            pair = compared[rows[one][i]], compared[rows[two][j]]
-            if are_copies(pair[0].path, pair[1].path):
-                yield from _leak("similar image", str(pair[0].name), pair)
+    for i, j in copies_between_splits(paths, splits, perceptual_hashes(paths, track)):
+        yield from _leak("similar image", str(compared[i].name), (compared[i], compared[j]))

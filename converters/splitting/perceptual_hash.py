@@ -12,6 +12,7 @@ Shapes: N, M images; W 64-bit words of a hash.
 import os
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import combinations
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import TypeAlias
@@ -21,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters import images
+from converters.images import Pixels
 from converters.tracking import Track, untracked
 
 TrackHashes: TypeAlias = Track[NDArray[np.uint64]]
@@ -34,6 +36,9 @@ MAX_DIFFERENT = 0.2
 MIN_CORRELATION = 0.75
 """Minimum correlation of two copies of an image, which near-empty images with similar hashes
 do not reach."""
+MIN_CONTRAST = 1.0
+"""Minimum standard deviation of the grey levels of an image that can be a copy; blank pages, whose
+correlation is undefined, and pages with some dust have less, a page with one staff has 5."""
 MIN_INK = 0.02
 """Minimum share of the height and of the width that ink extends over, below which an image has no
 part with ink."""
@@ -61,8 +66,33 @@ def perceptual_hashes(paths: Sequence[Path], track: TrackHashes = untracked) -> 
         InputError: An image is missing or damaged.
     """
     with ThreadPool(os.cpu_count()) as pool:
-        hashes = list(track(pool.imap(_hash, paths, chunksize=8), len(paths)))
+        hashes = list(track(pool.imap(_hash_of_file, paths, chunksize=8), len(paths)))
     return np.array(hashes, np.uint64).reshape(len(paths), 2, FREQUENCIES**2 // 64)
+
+
+def perceptual_hash(image: Pixels) -> NDArray[np.uint64]:
+    """Return the hashes of a whole image and of its ink, shape ``(2, W)``."""
+    return np.stack([_bits(part) for part in _reduced(image, SIDE_PX)])
+
+
+def copies_between_splits(
+    paths: Sequence[Path], splits: Sequence[str], hashes: NDArray[np.uint64]
+) -> Iterator[tuple[int, int]]:
+    """Yield the indices of images of different splits that are copies of one.
+
+    Args:
+        paths: N images.
+        splits: Split of each image.
+        hashes: Hashes, shape ``(N, 2, W)``.
+
+    Raises:
+        InputError: An image is missing or damaged.
+    """
+    rows = {s: [i for i, split in enumerate(splits) if split == s] for s in dict.fromkeys(splits)}
+    for one, two in combinations(rows.values(), 2):
+        for i, j in similar_pairs(hashes[one], hashes[two]):
+            if are_copies(paths[one[i]], paths[two[j]]):
+                yield one[i], two[j]
 
 
 def similar_pairs(
@@ -95,17 +125,18 @@ def are_copies(first: Path, second: Path) -> bool:
 
 
 def _correlation(one: NDArray[np.uint8], two: NDArray[np.uint8]) -> float:
+    if min(one.std(), two.std()) < MIN_CONTRAST:
+        return 0.0
     return float(cv2.matchTemplate(one, two, cv2.TM_CCOEFF_NORMED).max())
 
 
 @lru_cache(maxsize=2048)
 def _compared(path: Path) -> list[NDArray[np.uint8]]:
-    return _reduced(path, COMPARED_PX)
+    return _reduced(images.read(path), COMPARED_PX)
 
 
-def _hash(path: Path) -> NDArray[np.uint64]:
-    """Return the hashes of the whole image and of its ink, shape ``(2, W)``."""
-    return np.stack([_bits(part) for part in _reduced(path, SIDE_PX)])
+def _hash_of_file(path: Path) -> NDArray[np.uint64]:
+    return perceptual_hash(images.read(path))
 
 
 def _bits(part: NDArray[np.uint8]) -> NDArray[np.uint64]:
@@ -114,9 +145,8 @@ def _bits(part: NDArray[np.uint8]) -> NDArray[np.uint64]:
     return np.packbits(bits).view(np.uint64)
 
 
-def _reduced(path: Path, side: int) -> list[NDArray[np.uint8]]:
+def _reduced(image: Pixels, side: int) -> list[NDArray[np.uint8]]:
     """Return an image, and its part with ink, as grey levels of shape ``(side, side)``."""
-    image = images.read(path)
     is_grey = image.ndim == 2
     grey = np.asarray(image if is_grey else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
     rows, columns = _ink_box(grey)

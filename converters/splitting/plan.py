@@ -73,8 +73,8 @@ def plan(images: Sequence[SplitImage], n_classes: int, options: SplitOptions) ->
     free = {group: row for group, row in counts.items() if group not in kept}
     if len(free) < len(fractions):
         raise ConfigError(
-            f"needs at least {len(fractions)} {options.by}s for {', '.join(fractions)}, but there "
-            f"are {len(free)}",
+            f"needs at least {len(fractions)} {options.by}s for {', '.join(fractions)}, got "
+            f"{len(free)}; add pages of others, or divide by another unit",
             option="--by",
             value=options.by,
         )

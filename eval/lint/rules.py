@@ -10,7 +10,7 @@ from eval.lint.checks.constant_sizes import ConstantSizes
 from eval.lint.checks.corners_as_sizes import CornersAsSizes
 from eval.lint.checks.edge_excess import EdgeExcess
 from eval.lint.checks.exact_duplicates import ExactDuplicates
-from eval.lint.checks.leaks import LeakedImages, LeakedWorks
+from eval.lint.checks.leaks import LeakedImages, LeakedWorks, SimilarImages
 from eval.lint.checks.mirrored_images import MirroredImages
 from eval.lint.checks.missing_labels import MissingLabels
 from eval.lint.checks.near_duplicates import NearDuplicates
@@ -295,6 +295,13 @@ RULES = (
         check=LeakedImages,
         meaning="files were copied before the split, so that scores measure memory",
         remedy="split again, by work",
+    ),
+    Rule(
+        id="leak-similar",
+        level="warning",
+        check=SimilarImages,
+        meaning="copies were scaled, cropped, shifted or encoded again before the split",
+        remedy="compare the images, and remove one of them or split again, by work",
     ),
     Rule(
         id="leak-work",

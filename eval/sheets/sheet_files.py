@@ -69,9 +69,14 @@ def write_page(
     sheets = arranged_sheets(crops, counts)
     shown = {(sheet.class_name, sheet.source) for sheet in sheets}
     paths = {crop.crop.symbol.image.path for sheet in sheets for crop in sheet.crops}
+    of_all = (
+        f"Only symbols from {len(paths):,} of {n_images:,} images are shown; "
+        if len(paths) < n_images
+        else ""
+    )
     remark = (
-        f"Only symbols from {len(paths):,} of {n_images:,} images are shown; <code>omr "
-        "sheet</code> draws from all images, and shows what <code>omr lint</code> finds."
+        f"{of_all}<code>omr sheet</code> draws more symbols{' from all images' if of_all else ''}, "
+        "and shows what <code>omr lint</code> finds."
     )
     absent = {group: n for group, n in sorted(counts.items()) if group not in shown}
     text = sheet_page(sheets, None, title=title, order="its", remark=remark, absent=absent)

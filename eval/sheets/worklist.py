@@ -11,6 +11,7 @@ import cv2
 
 from eval.html import page
 from eval.lint.findings import RankedLabel
+from eval.lint.rules import RULES
 from eval.sheets.crops import Crop, cut_crops
 from eval.sheets.selection import ChosenSymbol, SourceImage
 
@@ -59,10 +60,14 @@ def write_worklist(
     symbols = [_symbol(rule, label) for rule, labels in ranked.items() for label in labels]
     crops = track(cut_crops(symbols), "Drawing symbols", len(symbols))
     crop_of = {crop.symbol: crop for crop in crops}
+    meaning_of = {rule.id: rule.meaning for rule in RULES}
     text = page.render(
         "worklist.html.j2",
         title=title,
-        rules={rule: [*_entries(rule, labels, crop_of)] for rule, labels in ranked.items()},
+        rules=[
+            (rule, meaning_of[rule], [*_entries(rule, labels, crop_of)])
+            for rule, labels in ranked.items()
+        ],
     )
     (folder / PAGE).write_text(text, encoding="utf-8")
     return len(symbols)

@@ -269,12 +269,13 @@ def test_longer_side(height: int, width: int, imgsz: int) -> None:
         (np.int16, "signed or wide integer samples of 16 bits"),
     ],
 )
+@pytest.mark.parametrize("n_colours", [1, 3])
 def test_samples_without_an_agreed_meaning_are_rejected(
-    dtype: type, samples: str, tmp_path: Path
+    dtype: type, samples: str, n_colours: int, tmp_path: Path
 ) -> None:
-    """Read as 8 bits, they were black, or modulo 256."""
+    """Read as 8 bits, they were black, or modulo 256; Pillow does not open the colours."""
     path = tmp_path / "a.tif"
-    cv2.imwrite(str(path), GREY.astype(dtype))
+    cv2.imwrite(str(path), np.dstack([GREY] * n_colours).astype(dtype))
     for use in (images.size, images.read, lambda path: images.copy(path, tmp_path / "b.tif")):
         with pytest.raises(InputError) as raised:
             use(path)

@@ -74,7 +74,11 @@ def test_json(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        ((), "images/train: contains no images; convert without --labels-only"),
+        (
+            (),
+            "images/train: contains no images; convert without --labels-only, or export the data "
+            "set together with its images",
+        ),
         (
             ("", ""),
             ": none of the 2 images has a label; expected label files in labels/ beside images/",

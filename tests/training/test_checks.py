@@ -189,6 +189,29 @@ def test_classes_of_a_single_split_are_noted(data: Path, tmp_path: Path) -> None
     ]
 
 
+@pytest.mark.parametrize(
+    ("n_images", "is_noted"), [(2, True), (1, False)], ids=["frequent", "absent by chance"]
+)
+def test_frequent_classes_that_another_data_set_lacks_are_noted(
+    n_images: int, is_noted: bool, data: Path, draw: Draw, tmp_path: Path
+) -> None:
+    other = draw(tmp_path / "other", n_images=2)
+    for file in (data / "labels/train").iterdir():
+        file.write_text("0 0.5 0.5 0.1 0.1\n")
+    for i, file in enumerate(sorted((other / "labels/train").iterdir())):
+        symbols = "1 0.2 0.2 0.1 0.1\n1 0.4 0.4 0.1 0.1\n" if i < n_images else ""
+        file.write_text("0 0.5 0.5 0.1 0.1\n" + symbols)
+    config = config_of(
+        data, tmp_path / "run", joint=(other,), merge_classes=("all",), validate=False
+    )
+    note = (
+        f"{data}: no symbols of stem, which are frequent in the other data sets, so its images are "
+        "negative examples of them; if they were not annotated, convert it again with a class map "
+        "that lists them as unlabelled"
+    )
+    assert notes(config) == [note] * is_noted
+
+
 def test_another_size_than_that_of_the_weights_is_noted(
     trained: TrainResult, data: Path, tmp_path: Path
 ) -> None:

@@ -227,7 +227,7 @@ def test_label_lines_of_other_writers(text: str, n: int, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (None, "data.yaml: no such file; expected a folder written by `omr convert`"),
+        (None, "data.yaml: no such file; expected a YOLO folder; convert other formats first with `omr convert`"),
         ("", "data.yaml: expected a mapping with train, val and names"),
         ("names: [", "data.yaml: line 1: while parsing a flow node expected the node content"),
         ("names: {1: a}", "data.yaml: names: expected the names of labels 0, 1, 2, ..."),

@@ -179,6 +179,28 @@ def test_classes_that_an_early_release_does_not_distinguish_are_unlabelled(
     assert recorded - set(mapped.unlabelled) == unlabelled
 
 
+def test_releases_of_one_source_are_noted(tmp_path: Path) -> None:
+    """In sources of their own, each release has its own unlabelled classes."""
+    early, late = tmp_path / "in/early", tmp_path / "in/late"
+    for folder, name in ((early, "a"), (late, "b"), (late, "c")):
+        draw(folder / f"{name}.png", width=40 + ord(name))
+    write(early / "a.xml", crop_objects(node(0), node(1, "8th_flag"), node(2, "fermata")))
+    write(late / "b.xml", nodes(node(0), node(1, "flag8thUp"), document="b"))
+    write(late / "c.xml", nodes(node(0), document="c"))
+    summary = convert(tmp_path / "in", tmp_path / "out", options("deepscores"))
+    note = (
+        f"{tmp_path}/in: contains two releases, and 1 of 3 files label flag8thUp, which the "
+        "earlier release does not distinguish, so that they count as unlabelled on all pages; move "
+        "the files of each release to a folder of its own, and convert both folders together"
+    )
+    assert note in summary["warnings"]
+    apart = convert([early, late], tmp_path / "apart", options("deepscores"))
+    assert not [text for text in apart["warnings"] if "two releases" in text]
+    unlabelled = {d.name: d.unlabelled for d in read_manifest(tmp_path / "apart").data_sets}
+    assert "flag8thUp" in unlabelled["early"]
+    assert "flag8thUp" not in unlabelled["late"]
+
+
 def test_duplicates_are_counted(tmp_path: Path) -> None:
     draw(tmp_path / "a.png")
     write(tmp_path / "a.xml", nodes(node(0), node(1), node(1), node(2, box=(9, 2, 3, 4))))

@@ -133,6 +133,7 @@ def test_yolo_of_label_studio(tmp_path: Path) -> None:
         (CVAT_YOLO, {"obj.data": "train = a.txt"}, "obj.data: train: no such file: 'a.txt'"),
         (CVAT_YOLO, {"obj.data": "classes = 2"}, "obj.data: names no images; expected train = data/train.txt"),
         (CVAT_YOLO, {"obj_train_data/page one.txt": "2 0.5 0.5 0.1 0.1"}, "obj_train_data/page one.txt: line 1: label 2 has no name; there are 2 names"),
+        (CVAT_YOLO, {"obj.names": "x" * 1_048_577}, "obj.names: is too large for a list of classes: 1,048,577 bytes"),
         (LABEL_STUDIO_YOLO, {"images": ""}, "classes.txt: no folder images next to it; export the data set together with its images"),
     ],
 )  # fmt: skip

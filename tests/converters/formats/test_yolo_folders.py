@@ -396,6 +396,16 @@ def test_a_list_with_an_image_that_is_missing(data: Path) -> None:
     )
 
 
+def test_a_list_with_too_many_images(data: Path) -> None:
+    (data / "train.txt").write_text("./images/train/a.png\n" * 2_000_001)
+    (data / "data.yaml").write_text("train: train.txt\nnames: [note, stem]\n")
+    with pytest.raises(InputError) as raised:
+        open_dataset(data)
+    assert str(raised.value) == (
+        f"{data}/train.txt: lists more than 2,000,000 images; name their folder instead"
+    )
+
+
 @pytest.mark.parametrize(
     ("content", "rows"),
     [

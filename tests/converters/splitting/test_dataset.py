@@ -189,7 +189,7 @@ def test_other_files_are_reported(tmp_path: Path) -> None:
         ({"test": -0.1}, "--test -0.1: expected a fraction of at least 0 and below 1"),
         ({"test": 0.5}, "--val 0.5 --test 0.5: leave nothing to train on; expected fractions with a sum below 1"),
         ({"by": "writer"}, "--by writer: unknown writer of 3 images (a-page-1.png, a-page-2.png, b-page-1.png): neither the names nor manifest.json contain it; known for all: work, piece"),
-        ({"by": "work", "val": 0.2, "test": 0.2}, "--by work: needs at least 3 works for train, val, test, but there are 2"),
+        ({"by": "work", "val": 0.2, "test": 0.2}, "--by work: needs at least 3 works for train, val, test, got 2; add pages of others, or divide by another unit"),
     ],
 )  # fmt: skip
 def test_invalid_options(changes: dict[str, Any], message: str, tmp_path: Path) -> None:

@@ -111,6 +111,22 @@ def test_lines_at_different_heights_have_similar_hashes_but_are_no_leak(tmp_path
     assert kinds(data) == []
 
 
+WHITE = np.full((240, 160), 255, np.uint8)
+GRADIENT = np.tile(np.linspace(150, 255, 160).astype(np.uint8), (240, 1))
+
+
+@pytest.mark.parametrize(
+    ("train", "val"),
+    [(WHITE, WHITE - 10), (GRADIENT, WHITE), (GRADIENT, WHITE * 0), (GRADIENT, GRADIENT[:, ::-1])],
+    ids=["blank", "gradient and white", "gradient and black", "gradients"],
+)
+def test_pages_without_ink_are_no_leak(train: Pixels, val: Pixels, tmp_path: Path) -> None:
+    data = write_yolo(tmp_path / "a", {"train/a.png": [0], "val/b.png": [0]})
+    images.write(train, data / "images/train/a.png")
+    images.write(np.ascontiguousarray(val), data / "images/val/b.png")
+    assert kinds(data) == []
+
+
 def test_no_hashes() -> None:
     none = perceptual_hashes([])
     assert list(similar_pairs(none, none)) == []

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import cv2
 import numpy as np
@@ -11,6 +11,7 @@ import planted_labels as bugs
 import pytest
 from planted_labels import Bug, planted, with_rows
 
+from converters import images
 from eval.lint.findings import Finding, LintReport
 from eval.lint.ink import Ink
 from eval.lint.pages import LintPage
@@ -112,6 +113,39 @@ def test_copies_of_images_in_another_split(
         "equal images in train and val",
     )
     assert finding.occurrence.examples[0].page == clean[0].page.image
+
+
+def rewritten(page: LintPage, path: Path, name: str, shift_px: int) -> LintPage:
+    """Write an image of another split with moved pixels."""
+    images.write(np.roll(images.read(page.path), shift_px, axis=(0, 1)), path)
+    moved = replace(page.page, image=PurePosixPath(name))
+    return replace(page, split="val", path=path, page=moved, recorded_hash="")
+
+
+def test_shifted_copies_in_another_split(
+    clean: list[LintPage], names: Sequence[str], tmp_path: Path
+) -> None:
+    copies = [
+        rewritten(page, tmp_path / f"{i}.png", f"{i}.png", 9) for i, page in enumerate(clean[:2])
+    ]
+    assert not found(lint([*clean, *copies], names, only("leak-image")), "leak-image")
+    (finding,) = found(lint([*clean, *copies], names, only("leak-similar")), "leak-similar")
+    occurrence = finding.occurrence
+    assert (finding.level, occurrence.count) == ("warning", 2)
+    assert [example.page for example in occurrence.examples] == [p.page.image for p in clean[:2]]
+    assert occurrence.detail == "the example is a copy of val/0.png"
+
+
+def test_different_pages_and_equal_files_are_not_similar(
+    clean: list[LintPage], names: Sequence[str], tmp_path: Path
+) -> None:
+    pages = [
+        replace(page, split="val" if i % 2 else "train", recorded_hash="")
+        for i, page in enumerate(clean)
+    ]
+    equal = rewritten(clean[0], tmp_path / "0.png", "0.png", 0)
+    equal.path.write_bytes(clean[0].path.read_bytes())
+    assert lint([*pages, equal], names, only("leak-similar")).findings == []
 
 
 @pytest.mark.parametrize(

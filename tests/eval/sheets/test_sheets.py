@@ -68,6 +68,13 @@ def test_sheets_and_index(tmp_path: Path) -> None:
     assert "img-src 'self' file:;" in text
 
 
+def test_a_page_that_shows_all_images(tmp_path: Path) -> None:
+    write_page(CROPS, COUNTS, tmp_path / "a.html", title="set", n_images=3)
+    text = (tmp_path / "a.html").read_text("utf-8")
+    assert "<code>omr sheet</code> draws more symbols, and shows" in text
+    assert "images are shown" not in text
+
+
 def test_a_page_contains_its_crops(tmp_path: Path) -> None:
     sheets = write_page(CROPS, COUNTS, tmp_path / "a.html", title="set & more", n_images=2000)
     assert [path.name for path in tmp_path.iterdir()] == ["a.html"]
@@ -77,7 +84,9 @@ def test_a_page_contains_its_crops(tmp_path: Path) -> None:
     assert [picture.shape for picture in pictures] == [(10, 10), (25, 25), (40, 20), (20, 30)]
     assert [picture[0, 0] for picture in pictures] == [50, 70, 60, 50]
     assert len(sheets) == 2
-    assert "from 3 of 2,000 images are shown" in text
+    assert (
+        "from 3 of 2,000 images are shown; <code>omr sheet</code> draws more symbols from " in text
+    )
     assert "Not shown: &lt;unseen&gt; from x (1,000).</p>" in text
     assert "img-src data:;" in text
     assert "$" not in text.replace("${count.", "").replace("${figure", "")

@@ -63,8 +63,13 @@ def test_rows_of_the_page_and_the_table_agree(tmp_path: Path) -> None:
             "30",
         ]
     )
-    cells = re.findall(r'<td class="text">(none|head|stem 0.75)</td>', page)
+    cells = re.findall(r'<td class="text" data-name="\w+">(none|head|stem 0.75)</td>', page)
     assert cells == ["none", "stem 0.75", *["head", "stem 0.75"] * 2]
+    causes = re.findall(r"<p>Usual cause: ([^<;]+)", page)
+    assert causes == [
+        "symbols were not labelled",
+        "symbols were labelled as another class, or the class map merges them differently.",
+    ]
     assert "train/&lt;b&gt;.png [20 20 32 30]" in page
     sources = re.findall(r'src="([^"]{20})', page)
     assert sources == ["data:image/png;base6"] * 3

@@ -75,8 +75,8 @@ CASES = [
     ),
     Case(
         command="omr convert",
-        arguments="data/parquet tables --classes own.yaml --format parquet",
-        paths={"SOURCE": "data/parquet", "OUT": "tables", "CLASSES": "own.yaml"},
+        arguments="data tables --source parquet --classes own.yaml --format parquet",
+        paths={"SOURCE": "data", "OUT": "tables", "CLASSES": "own.yaml"},
     ),
     Case(
         command="omr convert",

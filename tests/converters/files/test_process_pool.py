@@ -30,6 +30,19 @@ def test_results_come_in_the_order_of_the_items(n: int, workers: int) -> None:
     assert list(in_order(square, range(n), workers)) == [i * i for i in range(n)]
 
 
+def current_folder(_number: int) -> Path:
+    return Path.cwd()
+
+
+def test_reused_processes_follow_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        assert set(in_order(current_folder, range(9), 2)) == {tmp_path / name}
+
+
 def test_an_error_of_the_iterable_is_raised() -> None:
     def items() -> Iterator[int]:
         yield from range(300)

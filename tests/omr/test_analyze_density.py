@@ -402,15 +402,6 @@ def test_no_batch_has_more_images_than_there_are(data: Path) -> None:
     assert report["memory"] == fitting["memory"]
 
 
-def test_what_is_too_large_to_predict_is_one_line(
-    data: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    error = run(data, "--model", "yolo11n", "--imgsz", 16_384, "--gpu", "b200").exception
-    assert isinstance(error, ConfigError)
-    assert str(error) == ("yolo11n at 16384 px: too large to predict; use a smaller --imgsz")
-    assert capfd.readouterr().err == ""  # of torch
-
-
 def test_what_does_not_fit_here_is_not_measured(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

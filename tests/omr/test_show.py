@@ -229,7 +229,7 @@ def test_pages_that_do_not_exist(arguments: list[str], message: str, works: Path
     [
         (["--only", "stemm"], "--only: unknown class: stemm (did you mean stem?)"),
         (["--out", "page.jpg"], "--out page.jpg: expected a file name ending in .png"),
-        (["--classes", "harmoni"], "unknown class map: harmoni (did you mean harmony?); expected one of coco, deepscores, harmony, harmony-core, or the path of a .yaml file"),
+        (["--classes", "harmoni"], "unknown class map: harmoni (did you mean harmony?); expected one of coco, deepscores, harmony, harmony-core, muscima, or the path of a .yaml file"),
         (["--classes", "coco"], "class map coco has no entry for engraved data (available: coco); add sources.engraved to a copy of "),
     ],
 )  # fmt: skip

@@ -234,3 +234,11 @@ def test_measuring_needs_the_device() -> None:
         profile_step(replace(SMALL, device="cuda"))
 
     assert str(info.value) == "--measure: no CUDA device available; omit it, or use --device cpu"
+
+
+def test_what_is_too_large_to_predict_is_one_line(capfd: pytest.CaptureFixture[str]) -> None:
+    spec = StepSpec(model="yolo11n", n_classes=3, imgsz=16_384, batch=16, boxes=40)
+    with pytest.raises(ConfigError) as raised:
+        recorded_step(spec)
+    assert str(raised.value) == ("yolo11n at 16384 px: too large to predict; use a smaller --imgsz")
+    assert capfd.readouterr().err == ""  # of torch

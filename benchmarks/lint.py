@@ -37,6 +37,7 @@ STAFF_SPACE_PX = 17.0
 INK_RULES = (
     "shifted-boxes",
     "missing-labels",
+    "leak-similar",
     "unlabelled-ink",
     "box-without-ink",
     "swapped-classes",
@@ -61,7 +62,7 @@ def box_rules(folder: Path, n_pages: int) -> None:
 
 
 def ink_rules(folder: Path, n_pages: int) -> None:
-    """Time the rules that read the ink."""
+    """Time the rules that read pixels."""
     dense_like.write_pages(folder / "pages", pages=n_pages)
     options = ConversionOptions(class_map=class_maps.load("harmony"))
     convert(folder / "pages", folder / "data", options)

@@ -13,7 +13,7 @@ import psutil
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CommandCost:
-    """What a command took."""
+    """Time and memory of a command."""
 
     wall_s: float
     cpu_s: float

@@ -72,7 +72,7 @@ class Inputs:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MadeShard:
-    """What a shard consists of."""
+    """Parts of a shard."""
 
     n_parts: int
     """Number of its parts."""

@@ -23,9 +23,7 @@ from converters.manifest import (
     SourceEntry,
 )
 from converters.opened_sources import OpenedSource
-from converters.parts.making import (
-    PartsMade,
-)
+from converters.parts.making import PartsMade
 from converters.parts.plan import Part
 from converters.prepare.preparation import PreparedPage
 from converters.split_assignment import SplitAssignment

@@ -49,7 +49,10 @@ NO_WORKS: Mapping[PurePosixPath, str] = MappingProxyType({})
 _WRITER = re.compile(r"CVC-MUSCIMA_(?P<writer>W-\d+)_N-\d+_")
 """Names of pages of MUSCIMA++, whose works are those of one writer: handwriting repeats itself."""
 
-_COPY = re.compile(r"(?<=.)(\.rf\.[0-9A-Za-z]{16,})?(__x\d{5,}_y\d{5,})?$")
+TILE = re.compile(r"__x\d{5,}_y\d{5,}$")
+"""End of a tile's name, without suffix, see :func:`converters.prepare.tiles.tile_name`."""
+
+_COPY = re.compile(rf"(?<=.)(\.rf\.[0-9A-Za-z]{{16,}})?({TILE.pattern.rstrip('$')})?$")
 """End of an image name that differs between the augmented copies of a page in exports of Roboflow,
 and between the tiles of a page, see :func:`converters.prepare.tiles.tile_name`."""
 

@@ -65,7 +65,9 @@ class LabelPredictor:
     def added_to(self, pages: Iterable[LintPage]) -> Iterator[LintPage]:
         """Yield images whose predictions are made when a rule needs them."""
         for page in pages:
-            yield replace(page, predict=self._predict)
+            predicted = replace(page, predict=self._predict)
+            predicted.measured.update(page.measured)  # by other processes, which `replace` drops
+            yield predicted
 
     @property
     def notes(self) -> list[str]:

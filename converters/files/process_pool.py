@@ -70,7 +70,7 @@ def in_order(
         return
     try:
         while batch:
-            in_this_folder = partial(_in_folder, _current_folder(), function)
+            in_this_folder = in_current_folder(function)
             with _interrupt_held_back():
                 results = _executor(workers).map(in_this_folder, batch)
             yield from results
@@ -82,6 +82,11 @@ def in_order(
     except BaseException:  # otherwise workers would still write to a folder that is removed
         _kill(_executor(workers))
         raise
+
+
+def in_current_folder(function: Callable[[T], R]) -> Callable[[T], R]:
+    """Return a function that can be pickled, and that has the current folder of this process."""
+    return partial(_in_folder, _current_folder(), function)
 
 
 def _current_folder() -> str:

@@ -180,7 +180,8 @@ def collected(lazy: "pl.LazyFrame", file: Path) -> "pl.DataFrame":
     try:
         return lazy.collect()
     except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror or error}", path=file) from error
+        reason = error.strerror or type(error).__name__
+        raise InputError(f"cannot be read: {reason}", path=file) from error
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         reason = shortened(str(error).partition("\n")[0])
         raise InputError(f"is not a valid Parquet file: {reason}", path=file) from error

@@ -5,6 +5,7 @@ from importlib.util import find_spec
 from typing import TypeVar
 
 from class_maps import ConfigError, MissingExtraError
+from converters.files.process_pool import in_current_folder
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -50,4 +51,5 @@ def on_cluster(
                 value=scheduler,
             )
         with parallel_config("dask"):
-            yield from Parallel(return_as="generator")(delayed(function)(item) for item in items)
+            task = delayed(in_current_folder(function))
+            yield from Parallel(return_as="generator")(task(item) for item in items)

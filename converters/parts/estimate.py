@@ -26,7 +26,7 @@ RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Estimate:
-    """What a conversion will take."""
+    """Time, memory and disk space that a conversion needs."""
 
     pages: int
     parts: int

@@ -1,6 +1,5 @@
 """Making of parts: reading, preparing and storing their pages, in one process or in many."""
 
-import os
 import pickle
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
@@ -34,7 +33,7 @@ class Execution:
 
 @dataclass(kw_only=True, slots=True)
 class PartsMade:
-    """What is known of the parts that were made so far."""
+    """Counts and hashes of the parts that have been made so far."""
 
     counts: Tally
     """Receives what the readers count and drop."""
@@ -56,14 +55,12 @@ class _Task:
     """The part, pickled: its files are opened again when it is unpickled."""
     folder: Path
     options: ConversionOptions
-    cwd: Path
-    """Folder that the paths of annotation files are relative to."""
 
     @classmethod
     def of(cls, part: Part, folder: Path, options: ConversionOptions) -> "_Task":
         """Create the task of making a part."""
         content = pickle.dumps(part)
-        return cls(part=content, folder=folder.absolute(), options=options, cwd=Path.cwd())
+        return cls(part=content, folder=folder.absolute(), options=options)
 
 
 def make_split_folders(folder: Path, splits: Sequence[str], options: ConversionOptions) -> None:
@@ -140,7 +137,6 @@ def _stored(part: Part, folder: Path, made: PartsMade) -> Generator[PreparedPage
 
 def _make(task: _Task) -> int:
     """Make a part in a worker process; return its number."""
-    os.chdir(task.cwd)
     part: Part = pickle.loads(task.part)
     for _ in make_part(part, task.folder, task.options, PartsMade(counts=Tally())):
         pass

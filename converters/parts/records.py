@@ -1,6 +1,5 @@
 """Records of finished parts, in the folder ``.omr-parts`` of an incomplete data set."""
 
-import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -12,15 +11,13 @@ from converters.conversion_options import ConversionOptions
 from converters.files.atomic_files import atomic_file
 from converters.files.output_lock import locked_path
 from converters.formats.yolo_labels import label_path
-from converters.names import IMAGE_FOLDER, LABELS
+from converters.names import IMAGE_FOLDER, LABELS, TILE
 from converters.parts.plan import Part
 from converters.parts.store import ENCODER, decode, stored_pages
 from converters.tally import Tally
 
 RECORDS = ".omr-parts"
 """Folder of the records in an incomplete data set."""
-TILE = re.compile(r"__x\d{5,}_y\d{5,}$")
-"""End of the name of a tile, see :func:`converters.prepare.tiles.tile_name`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,7 +63,7 @@ def read_record(folder: Path, number: int) -> PartRecord:
     return record
 
 
-def is_finished(folder: Path, part: Part, fingerprint: str) -> bool:
+def is_finished(folder: Path, part: Part, options: ConversionOptions) -> bool:
     """Check whether a part was made with the same options from the same files.
 
     Reads its annotation files, because their content is what counts, not their time.
@@ -74,7 +71,7 @@ def is_finished(folder: Path, part: Part, fingerprint: str) -> bool:
     if not record_path(folder, part.number).is_file():
         return False
     record = read_record(folder, part.number)
-    return record.fingerprint == fingerprint and record.sha256 == tuple(
+    return record.fingerprint == part.fingerprint(options) and record.sha256 == tuple(
         entry.file.sha256() for entry in part.files
     )
 
@@ -94,7 +91,7 @@ def finished_parts(
     """
     finished = set()
     for part in parts:
-        if is_finished(folder, part, part.fingerprint(options)):
+        if is_finished(folder, part, options):
             finished.add(part.number)
         else:
             record_path(folder, part.number).unlink(missing_ok=True)

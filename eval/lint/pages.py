@@ -3,9 +3,8 @@
 Shapes: N boxes of an image.
 """
 
-import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -19,6 +18,7 @@ from converters.files.hashes import SHORT_BYTES, short_hash
 from converters.formats.yolo_dataset import YoloDataset
 from converters.images import Pixels
 from converters.manifest import Manifest, TiledPage, read_manifest
+from converters.names import TILE
 from converters.page import Page
 from converters.prepare.preparation import PageProperties
 from converters.prepare.staff_lines import measure_staff_space
@@ -28,8 +28,6 @@ from eval.lint.unlabelled import Unlabelled, find_unlabelled
 
 EDGE_PX = 1.0
 """Distance to the border of an image at which a box touches it."""
-_TILE = re.compile(r"__x\d{5,}_y\d{5,}$")
-"""End of a tile's name, see :func:`converters.prepare.tiles.tile_name`."""
 _PIXELS = frozenset({"pixels", "ink", "unlabelled"})
 """Properties of the size of the image."""
 _FOLDERS = frozenset({"images", "train", "val", "valid", "test"})
@@ -56,6 +54,8 @@ class LintPage:
     """Work of the page according to the manifest; empty if it is unknown or in the page's name."""
     may_be_read: bool = True
     """Whether checks may open the image."""
+    has_other_splits: bool = True
+    """Whether other splits could contain a copy of the image."""
     predict: "Callable[[LintPage], Predictions | None] | None" = None
     """Function that finds the symbols of the image with a trained network, if there is one."""
     measured: dict[str, Any] = field(default_factory=dict, init=False)
@@ -146,10 +146,12 @@ def lint_pages(dataset: YoloDataset) -> Iterator[LintPage]:
         InputError: A label file or ``manifest.json`` is malformed, or an image is damaged.
     """
     manifest = read_manifest(dataset.root)
-    for split in dataset.own_splits():
+    splits = dataset.own_splits()
+    for split in splits:
         recorded = RecordedPages(manifest, dataset.folder_name(split))
         for image in dataset.labelled_images(split):
-            yield recorded.lint_page(image.path, image.page, image.rows, split)
+            page = recorded.lint_page(image.path, image.page, image.rows, split)
+            yield replace(page, has_other_splits=len(splits) > 1)
 
 
 class RecordedPages:
@@ -197,7 +199,7 @@ class RecordedPages:
             path=path,
             page=image,
             rows=rows,
-            is_tile=self._are_tiles or _TILE.search(name.stem) is not None,
+            is_tile=self._are_tiles or TILE.search(name.stem) is not None,
             recorded_space=None if space is None else space * scale,
             recorded_hash=tiled.sha256 if tiled else "",
             recorded_work=properties.work,

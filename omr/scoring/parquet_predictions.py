@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from class_maps import InputError, MissingExtraError, listed, shortened
+from converters.formats.parquet import SIDES
+from converters.formats.parquet_tables import check_rows, collected
 from omr.scoring.named_predictions import NamedSymbols, class_names, labelled_images
 from omr.scoring.predicted_images import PredictionSet
 from omr.scoring.protocol import ScoredSource, hash_of_files
@@ -19,7 +21,6 @@ from omr.scoring.protocol import ScoredSource, hash_of_files
 if TYPE_CHECKING:
     import polars as pl  # large: imported only when tables are read
 
-SIDES = "x_min", "y_min", "x_max", "y_max"
 SYMBOLS = "image", "name", *SIDES, "score"
 """Columns of a table of symbols."""
 IMAGES = "image", "width", "height"
@@ -73,18 +74,9 @@ def _table(file: Path) -> "pl.DataFrame":
     """
     import polars as pl
 
-    try:
-        n_rows = pl.scan_parquet(file, glob=False).select(pl.len()).collect().item()
-        if n_rows > MAX_ROWS:
-            reason = f"has {n_rows:,} rows; expected at most {MAX_ROWS:,}, divide it"
-            raise InputError(reason, path=file)
-        table = pl.read_parquet(file, glob=False)
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise InputError(f"cannot be read: {reason}", path=file) from error
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        reason = shortened(str(error).partition("\n")[0])
-        raise InputError(f"is not a valid Parquet file: {reason}", path=file) from error
+    lazy = pl.scan_parquet(file, glob=False)
+    check_rows(collected(lazy.select(pl.len()), file).item(), MAX_ROWS, file)
+    table = collected(lazy, file)
     columns = IMAGES if _is_of_images(table) else SYMBOLS
     if missing := [column for column in columns if column not in table.columns]:
         remedy = "; expected predictions" if missing == ["score"] else ""

@@ -17,8 +17,11 @@ from typer.testing import CliRunner, Result
 import class_maps
 from class_maps import ConfigError
 from converters.conversion import ConversionOptions, convert
+from converters.formats.yolo_dataset import open_dataset
+from eval.lint.pages import lint_pages
 from omr import label_predictions
 from omr.cli import app
+from omr.label_predictions import LabelPredictor
 from omr.prediction import open_network
 from settings.published import weights_path
 
@@ -96,6 +99,15 @@ def test_correct_labels_have_no_findings(data: Path) -> None:
     report = report_of(data)
     assert of_weights(report) == {}
     assert not [text for text in report["skipped"] if text.startswith("predictions")]
+
+
+def test_what_other_processes_have_measured_is_kept(data: Path) -> None:
+    dataset = open_dataset(data)
+    (page,) = lint_pages(dataset)
+    page.measured["Check"] = 1
+    predictor = LabelPredictor(weights_path("harmony-tiny"), dataset, device="cpu")
+    (predicted,) = predictor.added_to([page])
+    assert predicted.measured == {"Check": 1}
 
 
 def test_planted_bugs_are_found_under_their_names(data: Path, tmp_path: Path) -> None:

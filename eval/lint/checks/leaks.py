@@ -66,8 +66,14 @@ class SimilarImages(InkCheck[NDArray[np.uint64]]):
         self._hashes: list[NDArray[np.uint64]] = []
 
     def measure(self, page: LintPage) -> NDArray[np.uint64] | None:
-        """Return the perceptual hashes of an image; None if it has too few symbols."""
-        if not page.may_be_read or len(page.rows) < (MIN_SYMBOLS_OF_TILE if page.is_tile else 1):
+        """Return the perceptual hashes of an image; None if it has too few symbols.
+
+        They take a quarter of the time of all rules that read pixels, so they are not computed if
+        there is no other split.
+        """
+        if not (page.may_be_read and page.has_other_splits):
+            return None
+        if len(page.rows) < (MIN_SYMBOLS_OF_TILE if page.is_tile else 1):
             return None
         return perceptual_hash(page.pixels)
 

@@ -5,10 +5,12 @@ from pathlib import Path, PurePosixPath
 import msgspec
 import numpy as np
 import pytest
+from yolo_folders import write_yolo
 
+from converters.formats.yolo_dataset import open_dataset
 from converters.manifest import Manifest
 from converters.page import Page
-from eval.lint.pages import RecordedPages
+from eval.lint.pages import RecordedPages, lint_pages
 
 
 @pytest.mark.parametrize(
@@ -30,3 +32,10 @@ def test_work_of_a_page_or_tile(image: str, work: str) -> None:
         labels=np.empty(0, np.int64),
     )
     assert recorded.lint_page(Path(image), page, np.empty((0, 5)), "train").recorded_work == work
+
+
+@pytest.mark.parametrize("splits", [["train"], ["train", "val"]])
+def test_pages_know_whether_there_are_other_splits(splits: list[str], tmp_path: Path) -> None:
+    root = write_yolo(tmp_path / "data", {f"{split}/a.png": [0] for split in splits})
+    pages = list(lint_pages(open_dataset(root)))
+    assert [page.has_other_splits for page in pages] == [len(splits) > 1] * len(splits)

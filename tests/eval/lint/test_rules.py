@@ -12,6 +12,7 @@ import pytest
 from planted_labels import Bug, planted, with_rows
 
 from converters import images
+from eval.lint.checks.leaks import SimilarImages
 from eval.lint.findings import Finding, LintReport
 from eval.lint.ink import Ink
 from eval.lint.pages import LintPage
@@ -134,6 +135,12 @@ def test_shifted_copies_in_another_split(
     assert (finding.level, occurrence.count) == ("warning", 2)
     assert [example.page for example in occurrence.examples] == [p.page.image for p in clean[:2]]
     assert occurrence.detail == "the example is a copy of val/0.png"
+
+
+def test_images_of_a_single_split_are_not_hashed(clean: list[LintPage]) -> None:
+    check = SimilarImages([], {})
+    assert check.measure(clean[0]) is not None
+    assert check.measure(replace(clean[0], has_other_splits=False)) is None
 
 
 def test_different_pages_and_equal_files_are_not_similar(

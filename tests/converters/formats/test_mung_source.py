@@ -358,6 +358,7 @@ def test_nodes_beyond_the_image(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
+        (b"<annotations/>", "is in CVAT's own format; export COCO 1.0 from CVAT instead"),
         (b"<score-partwise/>", "its root element is 'score-partwise'; expected CropObjectList or Nodes of MuNG, Page or Pages of DoReMi, or annotation of Pascal VOC"),
         (b"<Nodes>\xff", "line 1: is not UTF-8 text; save it as UTF-8"),
         (b"", "line 1: is empty or incomplete; export it again"),

@@ -67,8 +67,6 @@ class Job:
     split: str
     source: str
     """Data set or folder that the page comes from; empty if all pages of a split come from one."""
-    work: str
-    """Work of the page, if the name of its image does not contain it; empty if it is unknown."""
     image_folder: Path | None
     """Folder of the page's image; None to prepare labels only."""
     image_out: Path | None
@@ -175,7 +173,7 @@ def prepare(job: Job) -> PreparedPage:
             staff_space=job.page.staff_space,
             source=job.source,
             capture=job.page.capture,
-            work=job.work,
+            work=job.page.work,
         ),
         sha256=page_hash,
         is_kept=options.keep_images,

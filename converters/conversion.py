@@ -18,7 +18,7 @@ from converters.files.overwriting import check_inputs
 from converters.files.process_pool import warm_up
 from converters.formats import AnnotationSource
 from converters.formats.losses import Losses
-from converters.images import CORRECT_FOLDER, NAME_FOLDER
+from converters.image_headers import CORRECT_FOLDER, NAME_FOLDER
 from converters.manifest import (
     ManifestBuilder,
 )

@@ -37,7 +37,7 @@ from converters.formats.parquet_tables import (
     tables_folder,
 )
 from converters.formats.symbol_lists import boxes_inside, mapped_labels
-from converters.names import IMAGE_FOLDER, NO_WORKS, PARQUET_FOLDER, checked_images, count_of
+from converters.names import IMAGE_FOLDER, PARQUET_FOLDER, checked_images, count_of
 from converters.page import Page, Placement
 from converters.tally import Tally
 
@@ -119,6 +119,8 @@ class _Image:
     size: tuple[int, int]
     """Width and height in pixels."""
     staff_space: float | None
+    capture: str
+    work: str
     placement: Placement | None
     n_symbols: int
 
@@ -141,7 +143,6 @@ class ParquetFile:
     """Tables with symbols of these images, and the images in each."""
     states: Mapping[Path, tuple[int, int] | None]
     """State of each table before it was read, see :func:`~converters.files.hashes.state`."""
-    works = NO_WORKS
 
     @property
     def state(self) -> tuple[int, int] | None:
@@ -152,6 +153,11 @@ class ParquetFile:
     def images(self) -> Mapping[PurePosixPath, tuple[int, int]]:
         """Width and height of each image in pixels."""
         return {row.image: row.size for row in self.rows}
+
+    @cached_property
+    def works(self) -> Mapping[PurePosixPath, str]:
+        """Work of each image whose row contains one."""
+        return {row.image: row.work for row in self.rows if row.work}
 
     def categories(self, _mapping: CategoryMapping) -> tuple[str, ...]:
         """Return all names that the tables of symbols can contain."""
@@ -322,6 +328,8 @@ def _image(
         image=image,
         size=(width, height),
         staff_space=row["staff_space"],
+        capture=row["capture"] or "",
+        work=row["work"] or "",
         placement=None
         if None in placed
         else Placement(page=PurePosixPath(page), x=x, y=y, scale_x=scale_x, scale_y=scale_y),
@@ -359,6 +367,7 @@ def _page(
         boxes_xyxy=np.empty((0, 4)),
         labels=np.empty(0, np.int64),
         staff_space=row.staff_space,
+        capture=row.capture,
         placement=row.placement,
         n_annotations=len(rows),
     )

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from class_maps import InputError
-from converters import images, tally
+from converters import image_headers, images, tally
 from converters.files.placing import link
 from converters.formats.yolo import write_labels
 from converters.names import ImageMode
@@ -67,8 +67,6 @@ class Job:
     split: str
     source: str
     """Data set or folder that the page comes from; empty if all pages of a split come from one."""
-    work: str
-    """Work of the page, if the name of its image does not contain it; empty if it is unknown."""
     image_folder: Path | None
     """Folder of the page's image; None to prepare labels only."""
     image_out: Path | None
@@ -175,7 +173,7 @@ def prepare(job: Job) -> PreparedPage:
             staff_space=job.page.staff_space,
             source=job.source,
             capture=job.page.capture,
-            work=job.work,
+            work=job.page.work,
         ),
         sha256=page_hash,
         is_kept=options.keep_images,
@@ -225,7 +223,7 @@ def _tiles(page: Page, job: Job, counts: Tally) -> list[Page]:
     options, names = job.options.tiles, job.names
     if options is None:
         counts.written.update(tally.count(page.labels, names))
-        if page.image.suffix.lower() in images.IMAGE_SUFFIXES:
+        if page.image.suffix.lower() in image_headers.IMAGE_SUFFIXES:
             return [page]
         return [replace(page, image=page.image.with_suffix(".png"))]
     tiles = list(cut(page, options))
@@ -262,7 +260,7 @@ def _write_images(
     if job.options.keep_images:
         copied = folder / outputs[0].image
         images.copy(source.path, copied)
-        _check_size(images.size(copied), job.page, source.path)
+        _check_size(image_headers.size(copied), job.page, source.path)
         return ""
     pixels = source.pixels
     _check_size(pixels.shape[1::-1], job.page, source.path)
@@ -285,7 +283,8 @@ def _link_image(source: _SourceImage, job: Job, outputs: Sequence[Page]) -> bool
             be re-encoded but is referred to.
     """
     [output] = outputs
-    is_plain = not images.is_ambiguous(source.path) and source.path.suffix == output.image.suffix
+    is_ambiguous = image_headers.is_ambiguous(source.path)
+    is_plain = not is_ambiguous and source.path.suffix == output.image.suffix
     _check_size(images.check_complete(source.path), job.page, source.path)
     if job.image_out and is_plain:
         link(source.path, job.image_out / output.image)

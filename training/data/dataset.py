@@ -18,7 +18,8 @@ from ultralytics.data.dataset import YOLODataset
 from ultralytics.utils import RANK, IterableSimpleNamespace
 
 from converters.formats.labelled_files import ImageLabels
-from converters.images import check_unchanged, read_bgr, resize_longer_side
+from converters.image_headers import check_unchanged
+from converters.images import read_bgr, resize_longer_side
 from training.data.allowed_transforms import (
     FreeImages,
     SourcePerspective,

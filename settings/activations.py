@@ -48,6 +48,11 @@ def leaky_slope(name: str) -> float | None:
     return float(slope) if kind == LEAKY and colon else None
 
 
+def leaky_name(slope: float) -> str:
+    """Return the name of a leaky ReLU, such as ``leaky:0.1``."""
+    return f"{LEAKY}:{slope:g}"
+
+
 def counts_text(counts: Mapping[str, Mapping[str, int]]) -> str:
     """Write the number of uses of each activation function in each part.
 
@@ -78,7 +83,7 @@ def _canonical(name: str, text: str) -> str:
         value = 0.0
     if not 0 < value < 1:
         raise _invalid(text, f"{name}: expected a slope above 0 and below 1, such as leaky:0.1")
-    return f"{kind}:{value:g}"
+    return leaky_name(value)
 
 
 def _invalid(text: str, problem: str) -> ConfigError:

@@ -13,6 +13,8 @@ from settings.activations import leaky_name
 
 WEIGHT = ".conv.weight"
 """End of the name of the weights of a convolution that has an activation function."""
+NO_ACTIVATION = "none"
+"""Name of the function of a layer without one."""
 SINGLE = {"Relu": "relu", "HardSwish": "hardswish", "Gelu": "gelu", "Mish": "mish", "Swish": "silu"}
 """Activation functions of one operator without attributes."""
 GATED = {("Sigmoid",): "silu", ("HardSigmoid",): "hardswish", ("Softplus", "Tanh"): "mish"}
@@ -30,8 +32,7 @@ def graph_activations(file: Path) -> dict[str, str]:
 
     Returns:
         Activation function of each layer of convolution, batch normalisation and activation, by
-        the name of its activation module, such as ``model.0.act``; ``none`` if there is none, and
-        the names of the operators if the function is unknown.
+        the name of its activation module, such as ``model.0.act``; ``none`` if there is none.
     """
     import onnx
 
@@ -69,11 +70,10 @@ def _function(tensor: str, consumers: Consumers, constants: Mapping[str, Any]) -
     for operators, name in GATED.items():
         if kinds == sorted((operators[0], "Mul")) and _is_gated(tensor, operators, consumers):
             return name
-    if kinds == ["Div", "Mul"] and [n.op_type for n in _following(nodes, "Div", consumers)] == [
-        "Erf"
-    ]:
-        return "gelu"
-    return "none"
+    if kinds == ["Div", "Mul"]:
+        divided = next(node.output[0] for node in nodes if node.op_type == "Div")
+        return "gelu" if [node.op_type for node in consumers[divided]] == ["Erf"] else NO_ACTIVATION
+    return NO_ACTIVATION
 
 
 def _is_gated(tensor: str, operators: Sequence[str], consumers: Consumers) -> bool:
@@ -85,8 +85,3 @@ def _is_gated(tensor: str, operators: Sequence[str], consumers: Consumers) -> bo
         if not nodes:
             return False
     return any(node.op_type == "Mul" and {*node.input} == {tensor, name} for node in nodes)
-
-
-def _following(nodes: Sequence[Any], operator: str, consumers: Consumers) -> Sequence[Any]:
-    """Return the operators behind the first one of a kind."""
-    return consumers[next(node.output[0] for node in nodes if node.op_type == operator)]

@@ -33,7 +33,8 @@ def parse_activations(text: str) -> dict[str, str]:
     for item in text.split(","):
         part, equals, name = (word.strip() for word in item.partition("="))
         if not equals:
-            raise _invalid(text, f"{item.strip() or 'an empty element'}: no part")
+            name = item.strip() or "an empty element"
+            raise _invalid(text, f"{name}: no part; expected such as head=relu")
         if part not in PARTS:
             raise _invalid(text, f"unknown part: {with_nearest([part], PARTS)}")
         if part in chosen:
@@ -63,7 +64,7 @@ def counts_text(counts: Mapping[str, Mapping[str, int]]) -> str:
         For example ``backbone 36 relu, neck 23 silu, head 18 silu``.
     """
     return ", ".join(
-        f"{part} {' + '.join(f'{n} {name}' for name, n in by_name.items())}"
+        f"{part} {' + '.join(f'{n} {name}' for name, n in by_name.items()) or 'none'}"
         for part, by_name in counts.items()
     )
 

@@ -6,7 +6,7 @@ import tempfile
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -146,12 +146,16 @@ def engrave(
         check_inputs(target, (piece.path for piece in pieces.usable if piece.path))
         pools = _pools(pieces.usable, options)
         tally = _Tally()
-        with continued(folder, target, _fingerprint(options, pieces), "pages", say) as journal:
+        fingerprint = _fingerprint(options, pieces)
+        with (
+            continued(folder, target, fingerprint, "pages", say) as journal,
+            ExitStack() as spools,
+        ):
             keep_only(folder, (RECORDS, IMAGES, SEGMENTATION))
             for name in (IMAGES, *([SEGMENTATION] if options.segmentation else [])):
                 (folder / name).mkdir(exist_ok=True)
             job_of = partial(_job, options, pools, folder.absolute())
-            files = _SplitFiles(folder)
+            files = _SplitFiles(folder, spools)
             with closing(written_pages(job_of, options.pages, journal, workers)) as pages:
                 for page in track(pages, options.pages):
                     files.add(page)
@@ -216,10 +220,15 @@ def _fingerprint(options: EngravingOptions, pieces: Repertoire) -> bytes:
 
 
 class _SplitFiles:
-    """JSON files of the splits, spooled to disk page by page to keep memory use constant."""
+    """JSON files of the splits, spooled to disk page by page to keep memory use constant.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    Args:
+        folder: Folder of the data set.
+        stack: Closes the spools.
+    """
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        self._folder, self._stack = folder, stack
         self._parts: dict[str, tuple[IO[bytes], IO[bytes]]] = {}
 
     def add(self, page: WrittenPage) -> None:
@@ -231,7 +240,8 @@ class _SplitFiles:
             part.write((b",\n" if part.tell() else b"") + text)
 
     def _spool(self) -> IO[bytes]:
-        return cast(IO[bytes], tempfile.TemporaryFile(dir=self._folder))
+        file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115
+        return cast(IO[bytes], self._stack.enter_context(file))
 
     def close(self) -> None:
         """Assemble the JSON files from the spooled parts."""
@@ -249,7 +259,6 @@ class _SplitFiles:
 def _copy(part: IO[bytes], file: IO[bytes]) -> None:
     part.seek(0)
     shutil.copyfileobj(part, file, 1 << 20)
-    part.close()
 
 
 class _Tally:

@@ -138,11 +138,9 @@ def continued(
     journal = Journal(folder / RECORDS / f"journal{DONE}", fingerprint)
     try:
         if len(journal):
-            say(f"continuing: {len(journal):,} {units} were made before")
+            say(f"continuing: {units} made before: {len(journal):,}")
         elif is_kept:
-            say(
-                f"starting anew: the {units} that were finished before have other options or inputs"
-            )
+            say(f"starting anew: the {units} made before have other options or inputs")
             keep_only(folder, ())
         make_records_folder(folder)
         with said_if_kept(folder, target, units, say):

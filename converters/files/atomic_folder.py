@@ -7,15 +7,15 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import count
 from pathlib import Path
 
-from class_maps import ConfigError, InputError, OmrError
-from class_maps.text_files import read_bytes
+from class_maps import ConfigError, OmrError
 from converters.files.kept_work import RECORDS, has_finished, remove_records
 from converters.files.output_lock import locked_path
-from converters.files.overwriting import Contents, added, check_folder, contents
+from converters.files.overwriting import Contents, check_folder
+from converters.files.walking import encoded, in_order, names_below, only_in_first
 from converters.versions import TOOLKIT
 
 MANIFEST = "manifest.json"
@@ -65,8 +65,7 @@ def atomic_folder(
         try:
             _clean_up_killed(real)
             _check_target(target, real, force=force, inputs=inputs)
-            before = contents(real)
-            with _partial(real) as partial:
+            with contextlib.closing(Contents(real)) as before, _partial(real) as partial:
                 yield partial
                 _write_list(partial)
                 remove_records(partial)
@@ -90,7 +89,7 @@ def _check_target(target: Path, real: Path, *, force: bool, inputs: Iterable[Pat
     check_folder(
         target,
         marker=MANIFEST,
-        written=is_listed,
+        others=unlisted,
         force=force,
         is_marker=_is_manifest,
         inputs=inputs,
@@ -112,21 +111,43 @@ def _is_manifest(path: Path) -> bool:
 
 def _write_list(folder: Path) -> None:
     """List the files of a new folder, so that files added later are not removed with it."""
-    files = (name for name, inode, _ in contents(folder) if inode)
-    names = sorted(name for name in files if not name.startswith(f"{RECORDS}/"))
-    (folder / LIST).write_text(json.dumps(names, indent=0), encoding="utf-8")
+    names = (
+        name for name in names_below(folder) if name != LIST and not name.startswith(f"{RECORDS}/")
+    )
+    with (folder / LIST).open("w", encoding="ascii") as file:
+        file.write("[")
+        for i, line in enumerate(in_order(map(encoded, names))):
+            file.write(f",\n{line}" if i else f"\n{line}")
+        file.write("\n]")
 
 
-def is_listed(folder: Path) -> Callable[[str], bool]:
-    """Read the list of the files that omr wrote to a folder, and return whether it has a path.
+def unlisted(folder: Path) -> Iterator[str]:
+    """Yield the files in a folder that omr did not write, according to the list in it.
 
     Raises:
         ConfigError: The folder has no such list.
+        OSError: The folder cannot be read.
     """
+    found = in_order(encoded(name) for name in names_below(folder) if name != LIST)
+    for line in only_in_first(found, in_order(_listed(folder))):
+        yield json.loads(line)
+
+
+def _listed(folder: Path) -> Iterator[str]:
+    """Yield the lines of a list of files, which is read again as it was written."""
     try:
-        names = json.loads(read_bytes(folder / LIST, "list of files"))
-        return frozenset((LIST, *names)).__contains__
-    except (InputError, ValueError, TypeError, RecursionError):
+        if not (folder / LIST).is_file():
+            raise ValueError("missing")
+        with (folder / LIST).open(encoding="ascii") as file:
+            if file.readline() != "[\n":
+                raise ValueError("no list")
+            for line in file:
+                if line == "]":
+                    return
+                name = json.loads(line.rstrip(",\n"))
+                yield encoded(str(name))
+        raise ValueError("truncated")
+    except (OSError, ValueError, RecursionError):
         raise ConfigError(
             f"{folder}: has no readable {LIST}, so omr does not know which of the files it wrote; "
             "remove the folder yourself, or choose another one"
@@ -224,9 +245,9 @@ def _swap(partial: Path, real: Path, before: Contents, target: Path) -> None:
         OmrError: The final path is occupied; the new folder got another name.
     """
     try:
-        if before and real.exists():
+        if not before.is_empty and real.exists():
             real.rename(_aside(real))
-            if new := added(_aside(real), before):
+            if new := before.added(_aside(real)):
                 raise _kept(partial, real, target, f"{CHANGED} ({new})")
         partial.rename(real)
     except OSError as error:

@@ -2,7 +2,7 @@
 
     python -m benchmarks.training_kills --moments 20
 
-A run is killed with SIGKILL at a moment drawn evenly from the time that it takes, and its
+A run is killed with SIGKILL at a moment drawn evenly from the CPU time that it takes, and its
 resumption likewise from the remaining time; then it is resumed to its end. A run without a resume
 state is started again. Every file must equal that of an undisturbed run, apart from the times and
 calls that it records, and so must the state of the run after its last epoch.
@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+import psutil
 import torch
 
 from benchmarks.assigner import machine
@@ -50,9 +51,9 @@ class Outcome:
     """A run that was killed and resumed."""
 
     seconds: tuple[float, ...]
-    """Time from the start of the training, or of its resumption, to each kill."""
+    """CPU time from the start of the training, or of its resumption, to each kill."""
     epochs_kept: tuple[int, ...]
-    """Epochs in the resume state after each kill."""
+    """Epochs in the resume state after each kill; all of them if the run was finished."""
     differing: tuple[str, ...]
     """Files and parts of the state that differ from those of an undisturbed run."""
 
@@ -68,8 +69,8 @@ def make_data(folder: Path) -> Path:
     return folder / "data"
 
 
-def run(config: TrainConfig, started: Connection) -> None:
-    """Train in a process of its own, and keep the last resume state."""
+def run(config: TrainConfig, times: Connection) -> None:
+    """Train, send the CPU time of this process before and after, and keep the last state."""
 
     def finish(weights: Path) -> None:
         shutil.copyfile(weights / STATE_FILE, config.out.with_name(LAST_STATE))
@@ -77,30 +78,33 @@ def run(config: TrainConfig, started: Connection) -> None:
 
     omr_trainer.finish_run = finish  # type: ignore[attr-defined]
     torch.set_num_threads(1)
-    started.send(None)
+    times.send(time.process_time())
     train(config, force=True)
+    times.send(time.process_time())
 
 
-def run_for(config: TrainConfig, seconds: float | None) -> float:
-    """Train for some seconds and then kill the process, or train to the end.
+def run_for(config: TrainConfig, cpu_s: float | None) -> float:
+    """Train for some CPU time and then kill the process, or train to the end.
+
+    CPU time rather than time, because other programs on the machine do not affect it.
 
     Returns:
-        Duration of the training.
+        CPU time of the training in seconds.
     """
     context = multiprocessing.get_context("forkserver")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=run, args=(config, sender))
     process.start()
-    receiver.recv()
-    begin = time.monotonic()
-    process.join(seconds)
-    if process.exitcode is None:
+    begin_s = receiver.recv()
+    if cpu_s is not None:
+        watched = psutil.Process(process.pid)
+        while process.is_alive() and sum(watched.cpu_times()[:2]) - begin_s < cpu_s:
+            time.sleep(0.002)
         process.kill()
-        process.join()
-    expected = (0,) if seconds is None else (0, -signal.SIGKILL)
-    if process.exitcode not in expected:
+    process.join()
+    if process.exitcode not in (0, -signal.SIGKILL):
         sys.exit(f"the training failed with exit status {process.exitcode}")
-    return time.monotonic() - begin
+    return cpu_s if cpu_s is not None else receiver.recv() - begin_s
 
 
 def files_of(out: Path) -> dict[str, object]:
@@ -139,7 +143,8 @@ def kill_and_resume(
     while len(seconds) < KILLS and not last_state.exists() and kept[-1] < EPOCHS:
         left_s = length_s * (1 - kept[-1] / EPOCHS)
         seconds.append(run_for(replace(config, resume=state.exists()), rng.uniform(0, left_s)))
-        kept.append(epochs_done(state) if state.exists() else 0)
+        done = epochs_done(state) if state.exists() else 0
+        kept.append(EPOCHS if last_state.exists() else done)
     if not last_state.exists() and kept[-1] == EPOCHS:  # killed after its last epoch
         shutil.copyfile(state, last_state)
         finish_run(weights)
@@ -156,7 +161,7 @@ def kill_and_resume(
 
 def rows_of(outcomes: Sequence[Outcome]) -> str:
     """Return the table of all runs, in Markdown."""
-    rows = ["| killed after s | epochs kept | differing |", "|---|---|---|"]
+    rows = ["| killed after CPU s | epochs kept | differing |", "|---|---|---|"]
     for outcome in outcomes:
         seconds = ", ".join(f"{value:.2f}" for value in outcome.seconds)
         kept = ", ".join(map(str, outcome.epochs_kept))
@@ -192,7 +197,7 @@ def main() -> None:
     print(rows_of(outcomes))
     equal = sum(not outcome.differing for outcome in outcomes)
     print(f"\n{equal} of {len(outcomes)} runs end like the undisturbed one, which took ", end="")
-    print(f"{length_s:.1f} s. {machine(1, 'cpu', 'training_kills')}")
+    print(f"{length_s:.1f} s of CPU time. {machine(1, 'cpu', 'training_kills')}")
 
 
 if __name__ == "__main__":

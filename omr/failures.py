@@ -122,6 +122,8 @@ def reported_failures() -> Iterator[None]:
             sys.stdout.flush()
     except InterruptedCommand as interruption:
         _exit(INTERRUPTED, escape(str(interruption)))
+    except KeyboardInterrupt:  # the command had ended, and no longer turned it into a message
+        _exit(INTERRUPTED, "")
     except BrokenPipeError:  # `omr ... | head`
         _exit(1, "")
     except Exception as error:

@@ -42,9 +42,9 @@ from training.models.zoo import model_file
 from training.runs.checkpoint_files import REPORT_FILE
 from training.runs.provenance import check_same_data, record_of, write_images, write_record
 from training.runs.resume_state import reason
-from training.runs.resumption import interruption, resumed_config
+from training.runs.resumption import interruption, lost_process, resumed_config
 from training.runs.run_folder import RunFolder, locked_run, remove_start
-from training.runtime.distributed import is_first
+from training.runtime.distributed import is_first, is_lost_connection
 
 N_RAREST = 5
 """Number of rare classes whose draws are reported."""
@@ -281,4 +281,6 @@ def _clean_up_failed_start(config: TrainConfig) -> Iterator[None]:
             raise ConfigError(f"{error.filename or config.out}: {reason(error)}") from error
         if isinstance(error, subprocess.CalledProcessError):
             raise ConfigError("the process of a device failed; see its messages above") from error
+        if is_lost_connection(error):
+            raise ConfigError(lost_process(config)) from error
         raise

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ultralytics.data.augment import Compose, Format, RandomHSV
 from ultralytics.data.build import seed_worker
 from ultralytics.data.dataset import YOLODataset
-from ultralytics.utils import RANK, IterableSimpleNamespace
+from ultralytics.utils import IterableSimpleNamespace
 
 from converters.formats.labelled_files import ImageLabels
 from converters.image_headers import check_unchanged
@@ -32,6 +32,7 @@ from training.data.device_prefetch import DeviceLoader
 from training.data.multi_dataset import MultiDataset, WeightedSampler
 from training.data.sampling import Draw, EpochSampler, seed_draw
 from training.losses.assigner_factory import PairCounter
+from training.runtime.distributed import rank
 
 
 class OmrDataset(YOLODataset):
@@ -230,5 +231,5 @@ def build_loader(
         pin_memory=device.type == "cuda",
         collate_fn=dataset.collate_fn,
         worker_init_fn=seed_worker,
-        generator=torch.Generator().manual_seed(max(RANK, 0) + args.seed),
+        generator=torch.Generator().manual_seed(rank() + args.seed),
     )

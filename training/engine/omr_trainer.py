@@ -100,8 +100,9 @@ class OmrTrainer(DetectionTrainer):
         switches: Any = torch.utils.deterministic
         switches.fill_uninitialized_memory = False
         self.order = self.memory_format or memory_format_of(self.device, training=True)
-        if self.device.type == "cpu":  # Ultralytics supports several processes on GPUs only
-            self.world_size = distributed.n_started()
+        # Ultralytics counts only the GPUs of this machine, and no CPU.
+        if n_started := distributed.n_started():
+            self.world_size = n_started
         self.state = RunState(
             state_file=self.wdir / STATE_FILE,
             counts=torch.zeros(2, self.data["nc"], dtype=torch.int64),
@@ -190,14 +191,14 @@ class OmrTrainer(DetectionTrainer):
             dataset_path: Image files of the split.
             batch_size: Images per training batch and device. Validation uses the same size, which
                 Ultralytics doubles.
-            rank: Rank of this process, or -1 if there is only one.
+            rank: Number of this process among those of its machine, or -1 if there is only one.
             mode: ``train`` or ``val``.
         """
         if mode == "val":
             batch_size = max(self.batch_size // max(self.world_size, 1), 1)
             return super().get_dataloader(dataset_path, batch_size, rank, mode)
         dataset = self.build_dataset(dataset_path, mode, batch_size)
-        position = {"rank": max(rank, 0), "n_ranks": max(self.world_size, 1)}
+        position = {"rank": distributed.rank(), "n_ranks": max(self.world_size, 1)}
         sampler = EpochSampler(dataset.sampler(**position), **position)
         if self.resume:  # before the loader is built: in older Ultralytics it loads at once
             sampler.set_epoch(resume_state.epochs_done(self.state.state_file))

@@ -4,7 +4,7 @@ import math
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -16,6 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from class_maps import InputError
 from converters.decoding import decode, decode_page
+from converters.shards import find_in_shard, open_image
 from converters.tiff_files import check_samples, full_pages, unidentified_tags
 from converters.upright import is_turned, orientation, upright_on_white
 from converters.wide_samples import has_wide_samples
@@ -69,7 +70,7 @@ def check_size(path: Path, width: int, height: int, remedy: str = NAME_FOLDER) -
     Raises:
         InputError: The image is missing, damaged, or has another size.
     """
-    if not path.exists():
+    if not path.exists() and find_in_shard(path) is None:
         if other := in_other_case(path):
             remedy = f"{other.name} differs from it only in letter case; rename it"
         raise InputError(f"no such image; {remedy}", path=path)
@@ -113,22 +114,23 @@ def in_other_case(path: Path) -> Path | None:
     return None
 
 
-def size(path: Path, index: int = 0) -> tuple[int, int]:
+def size(path: Path, index: int = 0, *, content: bytes | None = None) -> tuple[int, int]:
     """Read the width and height in pixels, after EXIF rotation, from an image's header.
 
     Args:
         path: Image file.
         index: Page of a file with several pages, from 0.
+        content: Bytes of the file; None to read it.
 
     Raises:
         InputError: The image or the page is missing or damaged.
     """
-    with _opened(path, path, index) as image:
+    with _opened(path if content is None else BytesIO(content), path, index) as image:
         return _upright_size(image)
 
 
-def copy(path: Path, target: Path) -> None:
-    """Copy an image byte for byte, or re-encode it if not all readers would read the same pixels.
+def copied(path: Path, suffix: str) -> bytes:
+    """Return the bytes of an image, re-encoded if not all readers would read the same pixels.
 
     Images with transparency are re-encoded on a white background, because readers that ignore
     transparency show arbitrary colours. Rotated images are re-encoded upright, because readers
@@ -137,22 +139,30 @@ def copy(path: Path, target: Path) -> None:
 
     Args:
         path: Image file.
-        target: File to write.
+        suffix: Suffix of the copy.
 
     Raises:
         InputError: The image is missing, damaged or truncated.
     """
     with _opened(path, path) as image:
         is_jpeg, needs_encoding = image.format in _JPEG, _is_ambiguous(image)
-    if needs_encoding or path.suffix != target.suffix:
-        encode = _write_jpeg if is_jpeg and target.suffix != ".png" else write
-        encode(read(path), target)
-    else:
-        target.write_bytes(_complete_bytes(path))
+    if needs_encoding or path.suffix != suffix:
+        encode = _jpeg if is_jpeg and suffix != ".png" else png
+        return encode(read(path))
+    return _complete_bytes(path)
+
+
+def copy(path: Path, target: Path) -> None:
+    """Write the bytes of an image, see :func:`copied`, to a file.
+
+    Raises:
+        InputError: The image is missing, damaged or truncated.
+    """
+    target.write_bytes(copied(path, target.suffix))
 
 
 def is_ambiguous(path: Path) -> bool:
-    """Check whether readers may show different pixels of an image, see :func:`copy`.
+    """Check whether readers may show different pixels of an image, see :func:`copied`.
 
     Raises:
         InputError: The image is missing or damaged.
@@ -212,7 +222,8 @@ def file_bytes(path: Path) -> bytes:
     """
     _check_regular(path)
     try:
-        return path.read_bytes()
+        with open_image(path) as file:
+            return file.read()
     except FileNotFoundError:
         raise InputError("no such image", path=path) from None
     except OSError as error:
@@ -343,7 +354,7 @@ def _check_decodable(data: bytes, path: Path, image_format: str | None) -> None:
 
 def _is_ended(jpeg: Path) -> bool:
     """Return whether a JPEG ends with its end marker, not truncated or with other bytes."""
-    with jpeg.open("rb") as file:
+    with open_image(jpeg) as file:
         file.seek(-len(_JPEG_END), os.SEEK_END)
         return file.read() == _JPEG_END
 
@@ -375,7 +386,8 @@ def _opened(file: Path | BytesIO, path: Path, index: int = 0) -> Iterator[Image.
     try:
         if isinstance(file, Path):
             _check_regular(file)
-        with Image.open(file) as image:
+        opened = open_image(file) if isinstance(file, Path) else nullcontext(file)
+        with opened as content, Image.open(content) as image:
             if index:
                 _seek(image, index, path)
             _check_decodable_size(image, path)
@@ -429,11 +441,11 @@ def png(image: Pixels) -> bytes:
     return data.tobytes()
 
 
-def _write_jpeg(image: Pixels, path: Path) -> None:
-    """Write a JPEG in nearly full quality, of the size of a photograph as a phone stores it."""
+def _jpeg(image: Pixels) -> bytes:
+    """Encode an image as JPEG in nearly full quality, of the size that a phone stores."""
     sampling = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444
     options = (cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling)
-    path.write_bytes(cv2.imencode(".jpg", image, options)[1].tobytes())
+    return bytes(cv2.imencode(".jpg", image, options)[1])
 
 
 def _is_grey(image: Pixels) -> bool:

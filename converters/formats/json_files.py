@@ -20,6 +20,7 @@ from converters.formats.data_yaml import DATA_YAML
 from converters.images import in_other_case
 from converters.json_text import decode
 from converters.names import count_of, is_hidden, percent_decoded
+from converters.shards import is_image
 
 HEAD_BYTES = 4096
 """Number of bytes at the start of a file that are searched for ``annotation_sets`` before all of it
@@ -381,6 +382,6 @@ def on_disk(folder: Path, name: PurePosixPath) -> PurePosixPath | None:
     forms = [form for n in names for form in (n, normalize("NFC", n), normalize("NFD", n))]
     for actual in dict.fromkeys(forms):
         with suppress(OSError):
-            if (folder / actual).is_file():
+            if is_image(folder / actual):
                 return PurePosixPath(actual)
     return None

@@ -13,8 +13,7 @@ from pathlib import Path
 from converters.conversion_options import ConversionOptions
 from converters.formats import WRITERS
 from converters.parts.making import Execution, jobs_of, make_split_folders
-from converters.parts.plan import Part
-from converters.parts.records import RECORDS
+from converters.parts.plan import RECORDS, Part
 from converters.prepare.preparation import prepare
 from converters.tally import Tally
 

@@ -20,6 +20,8 @@ from converters.versions import OPENCV, TOOLKIT, installed_versions
 
 PART_PAGES = 1000
 """Least number of pages of a part, apart from the last one: small data sets are a single part."""
+RECORDS = ".omr-parts"
+"""Folder of the records of finished parts in an incomplete data set."""
 CODE = Path(__file__).parent.parent
 """Package whose code determines the output."""
 

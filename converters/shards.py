@@ -137,6 +137,8 @@ def find_in_shard(path: Path) -> ImageInShard | None:
             name = path.relative_to(folder).as_posix()
             rows, is_listed = _rows(index, [name])
             return _image(folder, index[rows[0]]) if is_listed[0] else None
+        if folder.is_dir():  # folders in the names of images in shards do not exist
+            return None
     return None
 
 

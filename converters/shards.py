@@ -19,6 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,10 +38,9 @@ MOST_CHUNKS = 256
 """Chunks that :class:`ReadAhead` remembers."""
 END = bytes(2 * tarfile.BLOCKSIZE)
 """End of a tar file."""
-POSITION = np.dtype(
-    [("name", "<u8"), ("part", "<u4"), ("shard", "<u4"), ("offset", "<u8"), ("size", "<u8")]
-)
-"""Row of the index: hash of the name, number of part and shard, first byte, number of bytes."""
+Positions: TypeAlias = NDArray[np.uint64]
+"""Positions of N images, shape ``(5, N)``: hash of the name, number of the part, number of the
+shard in this part, first byte, and number of bytes."""
 
 
 class _MemberFile(io.RawIOBase):
@@ -62,13 +62,20 @@ class _MemberFile(io.RawIOBase):
         return self._at
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        n = max(0, min(len(buffer), self._image.size - self._at))
+        content = self._read(len(buffer))
+        buffer[: len(content)] = content
+        return len(content)
+
+    def readall(self) -> bytes:
+        return self._read(self._image.size)
+
+    def _read(self, most: int) -> bytes:
+        n = max(0, min(most, self._image.size - self._at))
         content = os.pread(self._descriptor, n, self._image.offset + self._at)
         if len(content) < n:
             raise InputError("is truncated; restore it, or convert again", path=self._image.shard)
-        buffer[:n] = content
         self._at += n
-        return n
+        return content
 
     def close(self) -> None:
         if not self.closed:
@@ -132,13 +139,15 @@ def find_in_shard(path: Path) -> ImageInShard | None:
     Raises:
         InputError: The index is damaged.
     """
-    for folder in path.parents:
+    file = folder = str(path)
+    while folder not in {"", os.sep}:
+        folder = os.path.dirname(folder)  # noqa: PTH120  Path takes several times as long
         if (index := _index(folder)) is not None:
-            name = path.relative_to(folder).as_posix()
-            rows, is_listed = _rows(index, [name])
-            return _image(folder, index[rows[0]]) if is_listed[0] else None
-        if folder.is_dir():  # folders in the names of images in shards do not exist
-            return None
+            name = file[len(folder) :].lstrip(os.sep)
+            positions, is_listed = _columns(index, [name])
+            return _image(folder, *positions[1:, 0].tolist()) if is_listed[0] else None
+        if os.path.isdir(folder or os.curdir):  # noqa: PTH112
+            return None  # folders in the names of images in shards do not exist
     return None
 
 
@@ -152,14 +161,14 @@ def chunk_numbers(files: Sequence[str], folder: Path) -> NDArray[np.int64] | Non
     Raises:
         InputError: The index is damaged, or does not list an image.
     """
-    if (index := _index(folder)) is None:
+    if (index := _index(str(folder))) is None:
         return None
-    rows, is_listed = _rows(index, [file.removeprefix(f"{folder}/") for file in files])
+    names = [file.removeprefix(f"{folder}/") for file in files]
+    (_, part, shard, offset, _), is_listed = _columns(index, names)
     if not is_listed.all():
         reason = "is not in the shards; convert the data set again"
         raise InputError(reason, path=Path(files[int(is_listed.argmin())]))
-    found = index[rows]
-    places = np.stack([found["part"], found["shard"], found["offset"] // CHUNK_BYTES])
+    places = np.stack([part, shard, offset // CHUNK_BYTES])
     chunks: NDArray[np.int64] = np.unique(places, axis=1, return_inverse=True)[1].reshape(-1)
     return chunks
 
@@ -187,38 +196,43 @@ class ReadAhead:
                 os.posix_fadvise(file.fileno(), offset, ADVICE_BYTES, os.POSIX_FADV_WILLNEED)
 
 
-def _index(folder: Path) -> NDArray[np.void] | None:
-    path = folder / INDEX
+def _index(folder: str) -> Positions | None:
+    path = f"{folder}/{INDEX}" if folder else INDEX
     try:
-        status = path.stat()
+        status = os.stat(path)  # noqa: PTH116
     except OSError:
         return None
     return _read_index(path, status.st_size, status.st_mtime_ns)
 
 
 @lru_cache(maxsize=64)
-def _read_index(path: Path, _size: int, _modified_ns: int) -> NDArray[np.void]:
-    problem = InputError("is not an index of shards; convert the data set again", path=path)
-    try:
-        index: NDArray[np.void] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise problem from error
-    if index.dtype != POSITION or index.ndim != 1:
-        raise problem
-    if (index["name"][1:] <= index["name"][:-1]).any():  # not sorted
-        raise problem
+def _read_index(path: str, _size: int, _modified_ns: int) -> Positions:
+    index = read_positions(Path(path))
+    if index is None or (index[0, 1:] <= index[0, :-1]).any():  # not sorted
+        reason = "is not an index of shards; convert the data set again"
+        raise InputError(reason, path=Path(path))
     return index
 
 
-def _rows(
-    index: NDArray[np.void], names: Sequence[str]
-) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-    """Return the row of each name in an index, and whether the index lists it."""
+def read_positions(path: Path) -> Positions | None:
+    """Map positions that :func:`npy_bytes` has encoded to memory; None if they are damaged."""
+    try:
+        positions = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+    except (OSError, ValueError, EOFError):
+        return None
+    is_valid = positions.dtype == np.uint64 and positions.shape[:-1] == (5,)
+    return positions if is_valid and positions.flags.c_contiguous else None
+
+
+def _columns(index: Positions, names: Sequence[str]) -> tuple[Positions, NDArray[np.bool_]]:
+    """Return the position of each name, and whether the index lists it."""
+    if not index.shape[1]:
+        return np.zeros((5, len(names)), np.uint64), np.zeros(len(names), np.bool_)
     hashes = np.array([_hash(name) for name in names], np.uint64)
-    rows = np.searchsorted(index["name"], hashes)
-    rows[rows == len(index)] = 0
-    is_listed = index["name"][rows] == hashes if len(index) else np.zeros(len(names), bool)
-    return rows, is_listed
+    columns = np.searchsorted(index[0], hashes)
+    columns[columns == index.shape[1]] = 0
+    found = index[:, columns]
+    return found, found[0] == hashes
 
 
 def _hash(name: str) -> int:
@@ -226,9 +240,8 @@ def _hash(name: str) -> int:
     return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
 
 
-def _image(folder: Path, row: np.void) -> ImageInShard:
-    shard = folder / shard_name(int(row["part"]), int(row["shard"]))
-    return ImageInShard(shard=shard, offset=int(row["offset"]), size=int(row["size"]))
+def _image(folder: str, part: int, number: int, offset: int, size: int) -> ImageInShard:
+    return ImageInShard(shard=Path(folder, shard_name(part, number)), offset=offset, size=size)
 
 
 def shard_name(part: int, number: int) -> str:
@@ -254,7 +267,7 @@ def write_tar(path: Path, images: Iterable[tuple[PurePosixPath, bytes]]) -> None
             tar.addfile(member, io.BytesIO(content))
 
 
-def join_tars(tars: Iterable[Path], folder: Path, part: int) -> NDArray[np.void]:
+def join_tars(tars: Iterable[Path], folder: Path, part: int) -> Positions:
     """Join tar files to the shards of a part, and remove them.
 
     Args:
@@ -263,7 +276,7 @@ def join_tars(tars: Iterable[Path], folder: Path, part: int) -> NDArray[np.void]
         part: Number of the part.
 
     Returns:
-        Positions of all images, shape ``(N,)``.
+        Positions of all images.
     """
     positions: list[tuple[int, int, int, int, int]] = []
     number = at = 0
@@ -288,7 +301,7 @@ def join_tars(tars: Iterable[Path], folder: Path, part: int) -> NDArray[np.void]
     finally:
         if shard is not None:
             shard.close()
-    return np.array(positions, POSITION)
+    return np.array(positions, np.uint64).reshape(-1, 5).T
 
 
 def _members(tar: Path) -> Iterator[tuple[str, int, int]]:
@@ -298,7 +311,7 @@ def _members(tar: Path) -> Iterator[tuple[str, int, int]]:
             yield member.name, member.offset_data, member.size
 
 
-def write_index(folder: Path, positions: Sequence[NDArray[np.void]]) -> None:
+def write_index(folder: Path, positions: Sequence[Positions]) -> None:
     """Write the index of a folder.
 
     Args:
@@ -309,15 +322,16 @@ def write_index(folder: Path, positions: Sequence[NDArray[np.void]]) -> None:
         InputError: Two images have the same hash.
         OSError: The index cannot be written.
     """
-    index = np.sort(np.concatenate(positions), order="name")
-    if (index["name"][1:] == index["name"][:-1]).any():
+    index = np.concatenate(positions, axis=1)
+    index = index[:, np.argsort(index[0])]
+    if (index[0, 1:] == index[0, :-1]).any():
         raise InputError("two names of images have the same hash; rename one image", path=folder)
     with (folder / INDEX).open("xb") as file:
         file.write(npy_bytes(index))
 
 
-def npy_bytes(positions: NDArray[np.void]) -> bytes:
+def npy_bytes(positions: Positions) -> bytes:
     """Encode positions as the content of a .npy file."""
     buffer = io.BytesIO()  # np.save reports a full disk without its reason
-    np.save(buffer, positions, allow_pickle=False)
+    np.save(buffer, np.ascontiguousarray(positions), allow_pickle=False)
     return buffer.getvalue()

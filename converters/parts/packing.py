@@ -5,13 +5,20 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from numpy.typing import NDArray
 
 from class_maps import OmrError
 from converters.names import IMAGE_FOLDER
 from converters.parts.plan import RECORDS, Part
 from converters.prepare.preparation import PreparedPage
-from converters.shards import POSITION, join_tars, npy_bytes, page_tar, shard_name, write_index
+from converters.shards import (
+    Positions,
+    join_tars,
+    npy_bytes,
+    page_tar,
+    read_positions,
+    shard_name,
+    write_index,
+)
 
 
 def positions_path(folder: Path, number: int, split: str) -> Path:
@@ -75,15 +82,14 @@ def shards_of(folder: Path, part: Part) -> Iterator[Path]:
     for images in (folder / IMAGE_FOLDER).iterdir():
         file = positions_path(folder, part.number, images.name)
         if file.is_file():
-            for number in np.unique(_read(file)["shard"]).tolist():
+            for number in np.unique(_read(file)[2]).tolist():
                 yield images / shard_name(part.number, number)
 
 
-def _read(file: Path) -> NDArray[np.void]:
-    with suppress(ValueError, EOFError):
-        positions: NDArray[np.void] = np.load(file, allow_pickle=False)
-        if positions.dtype == POSITION:
-            return positions
-    raise OmrError(
-        f"{file}: damaged, so the conversion cannot be continued; remove {file.parent.parent}"
-    )
+def _read(file: Path) -> Positions:
+    positions = read_positions(file)
+    if positions is None:
+        raise OmrError(
+            f"{file}: damaged, so the conversion cannot be continued; remove {file.parent.parent}"
+        )
+    return positions

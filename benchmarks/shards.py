@@ -4,7 +4,7 @@
 
 Both contain the same tiles. In each round, the kernel first forgets the bytes of all images; the
 entries of folders and the positions of files stay known, which are too many with millions of files.
-Then the first draws of an epoch are read by one process, and in another pass also decoded.
+Then one process reads the images of an epoch in the order of a training.
 """
 
 import argparse
@@ -12,7 +12,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -20,6 +20,7 @@ import numpy as np
 
 from converters import images, shards
 from converters.shards import ReadAhead, chunk_numbers, open_image
+from settings.training import SHUFFLE_BUFFER
 from training.data.weighted_sampler import Shuffle
 
 SIDE, INK = 640, 0.04
@@ -27,7 +28,10 @@ SIDE, INK = 640, 0.04
 DISTINCT = 40
 """Number of different tiles, of which the others are copies."""
 TILES_PER_PAGE = 30
-BUFFER = 10_000
+BUFFER = SHUFFLE_BUFFER
+"""Images that are shuffled together, as by default."""
+DECODED = 300
+"""Images that are decoded, for comparison."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,7 +40,6 @@ class Source:
 
     name: str
     paths: Sequence[Path]
-    reads_ahead: bool = False
 
 
 def draw_tiles(seed: int = 0) -> list[bytes]:
@@ -54,7 +57,7 @@ def draw_tiles(seed: int = 0) -> list[bytes]:
 def write_images(work: Path, n: int) -> tuple[Path, Path]:
     """Write the same images into files and into shards; return both folders."""
     tiles = draw_tiles()
-    loose, sharded = work / "loose", work / "sharded"
+    loose, sharded = work / "files", work / "shards"
     loose.mkdir()
     sharded.mkdir()
     tars = []
@@ -70,22 +73,18 @@ def write_images(work: Path, n: int) -> tuple[Path, Path]:
     return loose, sharded
 
 
-def sources(loose: Path, sharded: Path, draws: int) -> list[Source]:
-    """Return the first draws of an epoch of files and of shards, in both orders."""
+def sources(loose: Path, sharded: Path) -> list[Source]:
+    """Return the draws of an epoch of files and of shards, as a training makes them."""
     names = sorted(path.name for path in loose.iterdir())
     chunks = chunk_numbers([str(sharded / name) for name in names], sharded)
-    complete, buffered = (
-        shuffle(np.arange(len(names)), np.random.default_rng(0))[:draws].tolist()
-        for shuffle in (Shuffle(), Shuffle(chunks=chunks, buffer=BUFFER))
-    )
+    shuffles = {loose: Shuffle(), sharded: Shuffle(chunks=chunks, buffer=BUFFER)}
+    draws = {
+        folder: shuffle(np.arange(len(names)), np.random.default_rng(0)).tolist()
+        for folder, shuffle in shuffles.items()
+    }
     return [
-        Source(name="files", paths=[loose / names[i] for i in complete]),
-        Source(name="shards, complete shuffle", paths=[sharded / names[i] for i in complete]),
-        Source(
-            name="shards, shuffled in a buffer",
-            paths=[sharded / names[i] for i in buffered],
-            reads_ahead=True,
-        ),
+        Source(name=folder.name, paths=[folder / names[i] for i in images_of])
+        for folder, images_of in draws.items()
     ]
 
 
@@ -96,48 +95,47 @@ def forget(folder: Path) -> None:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def rate(source: Source, read: Callable[[Path], object]) -> float:
-    """Return how many images of a source are read per second."""
+def rate(source: Source) -> float:
+    """Return how many images of a source are read per second, with a cold cache."""
     forget(source.paths[0].parent)
     read_ahead = ReadAhead()
     started = time.perf_counter()
     for path in source.paths:
-        if source.reads_ahead:
-            read_ahead(path)
-        read(path)
+        read_ahead(path)
+        with open_image(path) as file:
+            file.read()
     return len(source.paths) / (time.perf_counter() - started)
 
 
-def read_bytes(path: Path) -> bytes:
-    """Read an image without decoding it."""
-    with open_image(path) as file:
-        return file.read()
+def decoding_rate(source: Source) -> float:
+    """Return how many images are read and decoded per second once they are in the cache."""
+    paths = source.paths[:DECODED]
+    for path in paths:
+        images.file_bytes(path)
+    started = time.perf_counter()
+    for path in paths:
+        images.read_bgr(path)
+    return len(paths) / (time.perf_counter() - started)
 
 
 def main() -> None:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=int, default=60_000)
-    parser.add_argument("--draws", type=int, default=12_000)
+    parser.add_argument("--images", type=int, default=30_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--work", type=Path, help="Folder on the disk to measure.")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.work) as folder:
         loose, sharded = write_images(Path(folder), options.images)
-        compared = sources(loose, sharded, options.draws)
-        print("| images | read/s | against files | read and decoded/s | against files |")
-        print("|---|---|---|---|---|")
-        columns = []
-        for read in (read_bytes, images.read_bgr):
-            rounds = [[rate(source, read) for source in compared] for _ in range(options.rounds)]
-            columns.append(list(zip(*rounds, strict=True)))
-        for i, source in enumerate(compared):
-            cells = []
-            for rates in columns:
-                ratios = [one / files for one, files in zip(rates[i], rates[0], strict=True)]
-                cells += [f"{statistics.median(rates[i]):,.0f}"]
-                cells += [f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"]
-            print(f"| {source.name} | {' | '.join(cells)} |")
+        compared = sources(loose, sharded)
+        rounds = [[rate(source) for source in compared] for _ in range(options.rounds)]
+        decoded = [decoding_rate(source) for source in compared]
+    print("| images | read/s, cold | against files | decoded/s, warm |")
+    print("|---|---|---|---|")
+    for source, rates, warm in zip(compared, zip(*rounds, strict=True), decoded, strict=True):
+        ratios = [one / of_round[0] for one, of_round in zip(rates, rounds, strict=True)]
+        spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+        print(f"| {source.name} | {statistics.median(rates):,.0f} | {spread} | {warm:,.0f} |")
 
 
 if __name__ == "__main__":

@@ -160,7 +160,7 @@ def convert(
         losses = Losses(options.formats)
         with closing(pages):  # made as they are asked for
             write_pages(track(pages, n_pages), folder, opened, manifest, options, losses, sheets)
-        if options.image_mode == "shards":
+        if options.image_mode == "tar":
             write_indexes(folder, opened.parts)
         write_manifest(folder, opened, manifest, made, options, losses)
         if sheets:

@@ -50,7 +50,7 @@ class ConversionOptions:
         problem = ""
         if self.labels_only:
             problem = "--labels-only omits images; use one of the two options"
-        elif self.image_mode == "shards":
+        elif self.image_mode == "tar":
             if self.formats != ("parquet",):
                 problem = "readers of other formats than Parquet expect files; use --format parquet"
         elif self.preparation.tiles or self.preparation.staff_space:

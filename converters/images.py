@@ -16,7 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from class_maps import InputError
 from converters.decoding import decode, decode_page
-from converters.shards import find_in_shard, open_image
+from converters.image_tars import find_in_tar, open_image
 from converters.tiff_files import check_samples, full_pages, unidentified_tags
 from converters.upright import is_turned, orientation, upright_on_white
 from converters.wide_samples import has_wide_samples
@@ -70,7 +70,7 @@ def check_size(path: Path, width: int, height: int, remedy: str = NAME_FOLDER) -
     Raises:
         InputError: The image is missing, damaged, or has another size.
     """
-    if not path.exists() and find_in_shard(path) is None:
+    if not path.exists() and find_in_tar(path) is None:
         if other := in_other_case(path):
             remedy = f"{other.name} differs from it only in letter case; rename it"
         raise InputError(f"no such image; {remedy}", path=path)

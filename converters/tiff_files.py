@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
 
 from class_maps import InputError
-from converters.shards import open_image
+from converters.image_tars import open_image
 
 _NEW_SUBFILE_TYPE, _EXTRA_SAMPLES = 254, 338
 """TIFF tags of the kind of a page, and of the meaning of the samples after grey or colour."""

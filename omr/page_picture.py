@@ -12,8 +12,8 @@ from converters import images
 from converters.files.atomic_files import output_files
 from converters.files.overwriting import check_files
 from converters.find_page import FoundPage
+from converters.image_tars import is_image
 from converters.page import Page
-from converters.shards import is_image
 from converters.tally import count
 from eval.pictures.annotated_page import AnnotatedPage, annotated_page
 

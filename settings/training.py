@@ -174,8 +174,8 @@ class TrainingSettings:
     )
     shuffle_buffer: int = setting(
         SHUFFLE_BUFFER,
-        help="Number of images in shards that are shuffled together; a data set of at most so many "
-        "images is shuffled like one of files.",
+        help="Number of images in tar files that are shuffled together; data sets of fewer images "
+        "are shuffled as a whole.",
         minimum=1,
         flag=False,
     )

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from class_maps import InputError
-from converters.shards import find_in_shard, open_image
+from converters.image_tars import find_in_tar, open_image
 
 SHORT_BYTES = 8
 """Bytes of a short hash: among a million files, the chance of a collision is 1 in 40 million."""
@@ -25,12 +25,12 @@ def sha256(path: Path) -> str:
 def state(path: Path) -> tuple[int, int] | None:
     """Return the size and modification time of a file; None if it cannot be accessed.
 
-    The modification time of an image in a shard is that of the shard.
+    The modification time of an image in a tar file is that of the tar file.
     """
     try:
         stat = path.stat()
     except OSError:
-        image = find_in_shard(path)
+        image = find_in_tar(path)
         return image.state() if image else None
     return stat.st_size, stat.st_mtime_ns
 

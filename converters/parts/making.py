@@ -170,7 +170,7 @@ def make_part(
     with closing(in_order(prepare, jobs, workers)) as prepared:
         pages = stored(prepared, pages_path(folder, part.number)) if is_kept else prepared
         yield from tars.noted(pages)
-    if options.image_mode == "shards":
+    if options.image_mode == "tar":
         tars.join(folder, part)
     record = PartRecord(
         fingerprint=fingerprint,

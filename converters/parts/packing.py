@@ -1,4 +1,4 @@
-"""Shards of a part: the tar files of its pages are joined once all of them are written."""
+"""Tar files of a part, joined from those of its pages once all of them are written."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -7,18 +7,18 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from class_maps import OmrError
-from converters.names import IMAGE_FOLDER
-from converters.parts.plan import RECORDS, Part
-from converters.prepare.preparation import PreparedPage
-from converters.shards import (
+from converters.image_tars import (
     Positions,
     join_tars,
     npy_bytes,
     page_tar,
     read_positions,
-    shard_name,
+    tar_name,
     write_index,
 )
+from converters.names import IMAGE_FOLDER
+from converters.parts.plan import RECORDS, Part
+from converters.prepare.preparation import PreparedPage
 
 
 def positions_path(folder: Path, number: int, split: str) -> Path:
@@ -39,7 +39,7 @@ class PageTars:
             yield page
 
     def join(self, folder: Path, part: Part) -> None:
-        """Join the files to shards, and write down where the images are.
+        """Join the files to larger ones, and write down where the images are.
 
         Raises:
             OSError: A file cannot be read or written.
@@ -62,7 +62,7 @@ def _remove_empty(nested: Path, folder: Path) -> None:
 
 
 def write_indexes(folder: Path, parts: Sequence[Part]) -> None:
-    """Write the index of each split, of the shards of all parts.
+    """Write the index of each split, of the tar files of all parts.
 
     Raises:
         OmrError: The positions of a part are damaged, or two images have the same hash.
@@ -73,8 +73,8 @@ def write_indexes(folder: Path, parts: Sequence[Part]) -> None:
         write_index(images, [_read(file) for file in files if file.is_file()])
 
 
-def shards_of(folder: Path, part: Part) -> Iterator[Path]:
-    """Yield the shards of a finished part.
+def tars_of(folder: Path, part: Part) -> Iterator[Path]:
+    """Yield the tar files of a finished part.
 
     Raises:
         OmrError: The positions of its images are damaged.
@@ -83,7 +83,7 @@ def shards_of(folder: Path, part: Part) -> Iterator[Path]:
         file = positions_path(folder, part.number, images.name)
         if file.is_file():
             for number in np.unique(_read(file)[2]).tolist():
-                yield images / shard_name(part.number, number)
+                yield images / tar_name(part.number, number)
 
 
 def _read(file: Path) -> Positions:

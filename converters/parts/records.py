@@ -12,7 +12,7 @@ from converters.files.atomic_files import atomic_file
 from converters.files.output_lock import locked_path
 from converters.formats.yolo_labels import label_path
 from converters.names import IMAGE_FOLDER, LABELS, TILE
-from converters.parts.packing import shards_of
+from converters.parts.packing import tars_of
 from converters.parts.plan import RECORDS, Part
 from converters.parts.store import ENCODER, decode, stored_pages
 from converters.tally import Tally
@@ -116,7 +116,7 @@ def keep_parts(folder: Path, finished: Sequence[Part], options: ConversionOption
     """Remove everything but the finished parts from an incomplete data set.
 
     Raises:
-        OmrError: An image, shard or label file of a finished part is missing.
+        OmrError: An image, tar file or label file of a finished part is missing.
     """
     kept = {IMAGE_FOLDER, LABELS, RECORDS} if finished else set()
     for path in folder.iterdir():
@@ -125,9 +125,9 @@ def keep_parts(folder: Path, finished: Sequence[Part], options: ConversionOption
     for path in (folder / RECORDS).glob("*.done"):  # of a larger data set
         if int(path.stem) not in {part.number for part in finished}:
             path.unlink()
-    if options.image_mode == "shards":
-        shards = (shard for part in finished for shard in shards_of(folder, part))
-        _keep_only(set(shards), folder / IMAGE_FOLDER)
+    if options.image_mode == "tar":
+        tars = {tar for part in finished for tar in tars_of(folder, part)}
+        _keep_only(tars, folder / IMAGE_FOLDER)
         return
     images = set(_images(folder, finished))
     _keep_only(images, folder / IMAGE_FOLDER)
@@ -173,6 +173,6 @@ def remove_unfinished(folder: Path, parts: Sequence[Part]) -> None:
     for kind in (IMAGE_FOLDER, LABELS):
         for path in _files(folder / kind):
             page = PurePosixPath(path.relative_to(folder / kind)).with_suffix("")
-            is_shard = path.suffix == ".tar" and path.name[:5] in numbers
-            if page in pages or page.with_name(TILE.sub("", page.name)) in pages or is_shard:
+            is_tar = path.suffix == ".tar" and path.name[:5] in numbers
+            if page in pages or page.with_name(TILE.sub("", page.name)) in pages or is_tar:
                 path.unlink()

@@ -16,6 +16,7 @@ from class_maps import InputError
 from converters import images, tally
 from converters.files.placing import link
 from converters.formats.yolo import write_labels
+from converters.image_tars import find_in_tar, page_tar, write_tar
 from converters.names import ImageMode
 from converters.page import Page
 from converters.prepare.candidates import CandidateLimits, find_candidates
@@ -23,7 +24,6 @@ from converters.prepare.cleaning import CleaningOptions, clean
 from converters.prepare.scaling import scale
 from converters.prepare.staff_lines import ON_SIDE, doubts, lies_on_side, measure_staff_space
 from converters.prepare.tiles import TileOptions, cut
-from converters.shards import find_in_shard, page_tar, write_tar
 from converters.tally import Tally
 
 
@@ -262,7 +262,7 @@ def _write_images(
     """
     is_copied = job.options.keep_images
     contents = _copied(source, job, outputs[0]) if is_copied else _cut(source, job, page, outputs)
-    if job.image_mode == "shards":
+    if job.image_mode == "tar":
         write_tar(folder / page_tar(job.page.image), contents)
     else:
         for name, content in contents:
@@ -302,8 +302,8 @@ def _link_image(source: _SourceImage, job: Job, outputs: Sequence[Page]) -> bool
             be re-encoded but is referred to.
     """
     [output] = outputs
-    if find_in_shard(source.path):
-        reason = "is in a shard, which cannot be linked; use --images copy or --images shards"
+    if find_in_tar(source.path):
+        reason = "is in a tar file, which cannot be linked; use --images copy or --images tar"
         raise InputError(reason, path=source.path)
     is_plain = not images.is_ambiguous(source.path) and source.path.suffix == output.image.suffix
     _check_size(images.check_complete(source.path), job.page, source.path)

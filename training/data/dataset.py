@@ -18,8 +18,8 @@ from ultralytics.data.dataset import YOLODataset
 from ultralytics.utils import RANK, IterableSimpleNamespace
 
 from converters.formats.labelled_files import ImageLabels
+from converters.image_tars import ReadAhead
 from converters.images import check_unchanged, read_bgr, resize_longer_side
-from converters.shards import ReadAhead
 from training.data.allowed_transforms import (
     FreeImages,
     SourcePerspective,

@@ -22,9 +22,9 @@ from class_maps import ConfigError, InputError, with_nearest
 from converters.formats.data_yaml import DATA_YAML
 from converters.formats.datasets import open_dataset
 from converters.formats.yolo_dataset import YoloDataset
+from converters.image_tars import chunk_numbers
 from converters.manifest import Manifest, Preparation, preparation, read_manifest
 from converters.names import IMAGE_FOLDER
-from converters.shards import chunk_numbers
 from settings.training import SHUFFLE_BUFFER
 from training.data.class_balance import repeat_factors
 from training.data.weighted_sampler import Shuffle, WeightedSampler
@@ -53,7 +53,7 @@ class DatasetOptions:
     balance_threshold: float = 0.0
     """Frequency below which a class is rare, and its images are drawn more often; 0 for never."""
     shuffle_buffer: int = SHUFFLE_BUFFER
-    """Number of images in shards that are shuffled together, see :class:`Shuffle`."""
+    """Number of images in tar files that are shuffled together, see :class:`Shuffle`."""
 
     def __post_init__(self) -> None:
         resolved = [folder.resolve() for folder in self.folders]

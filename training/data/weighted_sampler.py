@@ -14,14 +14,14 @@ from training.data.class_balance import repeat_counts
 class Shuffle:
     """Random order of the images of a source.
 
-    Images in files are permuted. If there are more images in shards than fit in the buffer, their
-    chunks are read in random order, and each image moves back by a random number of positions,
+    Images in files are permuted. If there are more images in tar files than the buffer holds, their
+    chunks are taken in random order, and each image moves back by a random number of positions,
     less than ``buffer``: about as if every draw took a random image of a buffer that is refilled
     from the chunks. The images of a chunk are thereby spread over the length of the buffer.
     """
 
     chunks: NDArray[np.int64] | None = None
-    """Chunk of a shard that contains each image, shape ``(N,)``; None for images in files."""
+    """Chunk of a tar file that contains each image, shape ``(N,)``; None for images in files."""
     buffer: int = 0
     """Size of the buffer in images."""
 

@@ -143,7 +143,7 @@ def test_missing_images_and_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         with pytest.raises(InputError, match=r"-1\.png: no such image; convert without --labels-o"):
             read(dataset)
     monkeypatch.setattr(plan, "PART_PAGES", 1)
-    options = ConversionOptions(class_map=HARMONY, formats=("parquet",), image_mode="shards")
+    options = ConversionOptions(class_map=HARMONY, formats=("parquet",), image_mode="tar")
     convert(source, tmp_path / "out", options)
     for file in (tmp_path / "out/parquet").glob("symbols_*/*.parquet"):
         pl.read_parquet(file).clear().write_parquet(file)

@@ -1,6 +1,6 @@
-"""Reading of training images out of shards, against files, with a cold cache.
+"""Reading of training images out of tar files, against files, with a cold cache.
 
-    python -m benchmarks.shards
+    python -m benchmarks.image_tars
 
 Both contain the same tiles. In each round, the kernel first forgets the bytes of all images; the
 entries of folders and the positions of files stay known, which are too many with millions of files.
@@ -18,8 +18,8 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from converters import images, shards
-from converters.shards import ReadAhead, chunk_numbers, open_image
+from converters import image_tars, images
+from converters.image_tars import ReadAhead, chunk_numbers, open_image
 from settings.training import SHUFFLE_BUFFER
 from training.data.weighted_sampler import Shuffle
 
@@ -55,9 +55,9 @@ def draw_tiles(seed: int = 0) -> list[bytes]:
 
 
 def write_images(work: Path, n: int) -> tuple[Path, Path]:
-    """Write the same images into files and into shards; return both folders."""
+    """Write the same images into files and into tar files; return both folders."""
     tiles = draw_tiles()
-    loose, sharded = work / "files", work / "shards"
+    loose, sharded = work / "files", work / "tar"
     loose.mkdir()
     sharded.mkdir()
     tars = []
@@ -67,14 +67,14 @@ def write_images(work: Path, n: int) -> tuple[Path, Path]:
         for name, content in contents:
             (loose / name).write_bytes(content)
         tars.append(sharded / f"{page}.page")
-        shards.write_tar(tars[-1], contents)
-    shards.write_index(sharded, [shards.join_tars(tars, sharded, 0)])
+        image_tars.write_tar(tars[-1], contents)
+    image_tars.write_index(sharded, [image_tars.join_tars(tars, sharded, 0)])
     os.sync()  # only bytes that are on the disk can be forgotten
     return loose, sharded
 
 
 def sources(loose: Path, sharded: Path) -> list[Source]:
-    """Return the draws of an epoch of files and of shards, as a training makes them."""
+    """Return the draws of an epoch of files and of tar files, as a training makes them."""
     names = sorted(path.name for path in loose.iterdir())
     chunks = chunk_numbers([str(sharded / name) for name in names], sharded)
     shuffles = {loose: Shuffle(), sharded: Shuffle(chunks=chunks, buffer=BUFFER)}

@@ -1,10 +1,10 @@
-"""Images in tar files, called shards, so that a data set of a million tiles is read sequentially.
+"""Images in tar files, so that a data set of a million tiles is read sequentially.
 
 The images of ``images/<split>`` are members of the files ``<part>-<number>.tar`` in this folder,
 uncompressed, in the order of the pages. ``index.npy`` lists where the bytes of each image are, by a
 hash of its name. Readers map it to memory, so that the processes of a training share one copy.
 
-An image in a shard has the path that it would have as a file: ``images/train/a.png``. Whatever
+An image in a tar file has the path that it would have as a file: ``images/train/a.png``. Whatever
 opens images with :func:`open_image` reads both. No file has this path, so that other programs
 cannot change, repair or cache it.
 """
@@ -29,9 +29,9 @@ from class_maps import InputError
 INDEX = "index.npy"
 """File with the positions of the images, in the image folder of a split."""
 MOST_BYTES = 1 << 30
-"""Size from which a part continues in another shard."""
+"""Size from which a part continues in another tar file."""
 CHUNK_BYTES = 4 << 20
-"""Part of a shard that :class:`ReadAhead` reads at once, at nearly the full rate of a hard disk."""
+"""Bytes that :class:`ReadAhead` reads at once, at nearly the full rate of a hard disk."""
 ADVICE_BYTES = 128 << 10
 """Bytes of a single advice to the kernel, which ignores what exceeds a limit of the disk."""
 MOST_CHUNKS = 256
@@ -40,15 +40,15 @@ END = bytes(2 * tarfile.BLOCKSIZE)
 """End of a tar file."""
 Positions: TypeAlias = NDArray[np.uint64]
 """Positions of N images, shape ``(5, N)``: hash of the name, number of the part, number of the
-shard in this part, first byte, and number of bytes."""
+tar file in this part, first byte, and number of bytes."""
 
 
 class _MemberFile(io.RawIOBase):
-    """Bytes of an image in an open shard."""
+    """Bytes of an image in an open tar file."""
 
-    def __init__(self, image: "ImageInShard") -> None:
+    def __init__(self, image: "ImageInTar") -> None:
         self._image, self._at = image, 0
-        self._descriptor = os.open(image.shard, os.O_RDONLY)
+        self._descriptor = os.open(image.tar, os.O_RDONLY)
 
     def readable(self) -> bool:
         return True
@@ -73,7 +73,7 @@ class _MemberFile(io.RawIOBase):
         n = max(0, min(most, self._image.size - self._at))
         content = os.pread(self._descriptor, n, self._image.offset + self._at)
         if len(content) < n:
-            raise InputError("is truncated; restore it, or convert again", path=self._image.shard)
+            raise InputError("is truncated; restore it, or convert again", path=self._image.tar)
         self._at += n
         return content
 
@@ -84,10 +84,10 @@ class _MemberFile(io.RawIOBase):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ImageInShard:
-    """Position of an image in a shard."""
+class ImageInTar:
+    """Position of an image in a tar file."""
 
-    shard: Path
+    tar: Path
     offset: int
     """First byte of the image."""
     size: int
@@ -97,44 +97,44 @@ class ImageInShard:
         """Open the bytes of the image.
 
         Raises:
-            InputError: The shard is missing.
+            InputError: The tar file is missing.
         """
         try:
             return io.BufferedReader(_MemberFile(self))
         except FileNotFoundError:
             reason = "no such file; restore it, or convert again"
-            raise InputError(reason, path=self.shard) from None
+            raise InputError(reason, path=self.tar) from None
 
     def state(self) -> tuple[int, int] | None:
-        """Return the size of the image and the modification time of the shard, if it is there."""
+        """Return the size of the image and the modification time of the tar file, if any."""
         with suppress(OSError):
-            return self.size, self.shard.stat().st_mtime_ns
+            return self.size, self.tar.stat().st_mtime_ns
         return None
 
 
 def open_image(path: Path) -> io.BufferedReader:
-    """Open an image, which is a file or in a shard.
+    """Open an image, which is a file or in a tar file.
 
     Raises:
         OSError: There is no such image, or it cannot be read.
-        InputError: The index or the shard is damaged.
+        InputError: The index or the tar file is damaged.
     """
     try:
         return path.open("rb")
     except FileNotFoundError:
-        image = find_in_shard(path)
+        image = find_in_tar(path)
         if image is None:
             raise
         return image.open()
 
 
 def is_image(path: Path) -> bool:
-    """Check whether there is a file or an image in a shard with this path."""
-    return path.is_file() or find_in_shard(path) is not None
+    """Check whether there is a file or an image in a tar file with this path."""
+    return path.is_file() or find_in_tar(path) is not None
 
 
-def find_in_shard(path: Path) -> ImageInShard | None:
-    """Find an image in the shards of the folder that contains it; None if it is not in a shard.
+def find_in_tar(path: Path) -> ImageInTar | None:
+    """Find an image in the tar files of the folder that contains it; None if it is in none.
 
     Raises:
         InputError: The index is damaged.
@@ -147,12 +147,12 @@ def find_in_shard(path: Path) -> ImageInShard | None:
             positions, is_listed = _columns(index, [name])
             return _image(folder, *positions[1:, 0].tolist()) if is_listed[0] else None
         if os.path.isdir(folder or os.curdir):  # noqa: PTH112
-            return None  # folders in the names of images in shards do not exist
+            return None  # folders in the names of images in tar files do not exist
     return None
 
 
 def chunk_numbers(files: Sequence[str], folder: Path) -> NDArray[np.int64] | None:
-    """Return the number of the chunk that contains the start of each image; None without shards.
+    """Return the number of the chunk that contains the start of each image; None without tar files.
 
     Args:
         files: Paths of images in ``folder``.
@@ -164,11 +164,11 @@ def chunk_numbers(files: Sequence[str], folder: Path) -> NDArray[np.int64] | Non
     if (index := _index(str(folder))) is None:
         return None
     names = [file.removeprefix(f"{folder}/") for file in files]
-    (_, part, shard, offset, _), is_listed = _columns(index, names)
+    (_, part, number, offset, _), is_listed = _columns(index, names)
     if not is_listed.all():
-        reason = "is not in the shards; convert the data set again"
+        reason = "is not in the tar files; convert the data set again"
         raise InputError(reason, path=Path(files[int(is_listed.argmin())]))
-    places = np.stack([part, shard, offset // CHUNK_BYTES])
+    places = np.stack([part, number, offset // CHUNK_BYTES])
     chunks: NDArray[np.int64] = np.unique(places, axis=1, return_inverse=True)[1].reshape(-1)
     return chunks
 
@@ -181,16 +181,16 @@ class ReadAhead:
 
     def __call__(self, path: Path) -> None:
         """Read the chunk of an image ahead, unless that has been done or the image is a file."""
-        image = find_in_shard(path)
+        image = find_in_tar(path)
         if image is None:
             return
-        chunk = image.shard, image.offset // CHUNK_BYTES
+        chunk = image.tar, image.offset // CHUNK_BYTES
         if chunk in self._done:
             return
         self._done[chunk] = None
         if len(self._done) > MOST_CHUNKS:
             self._done.popitem(last=False)
-        with suppress(OSError), image.shard.open("rb", buffering=0) as file:
+        with suppress(OSError), image.tar.open("rb", buffering=0) as file:
             start = chunk[1] * CHUNK_BYTES
             for offset in range(start, start + CHUNK_BYTES, ADVICE_BYTES):
                 os.posix_fadvise(file.fileno(), offset, ADVICE_BYTES, os.POSIX_FADV_WILLNEED)
@@ -209,7 +209,7 @@ def _index(folder: str) -> Positions | None:
 def _read_index(path: str, _size: int, _modified_ns: int) -> Positions:
     index = read_positions(Path(path))
     if index is None or (index[0, 1:] <= index[0, :-1]).any():  # not sorted
-        reason = "is not an index of shards; convert the data set again"
+        reason = "is not an index of tar files; convert the data set again"
         raise InputError(reason, path=Path(path))
     return index
 
@@ -240,12 +240,12 @@ def _hash(name: str) -> int:
     return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
 
 
-def _image(folder: str, part: int, number: int, offset: int, size: int) -> ImageInShard:
-    return ImageInShard(shard=Path(folder, shard_name(part, number)), offset=offset, size=size)
+def _image(folder: str, part: int, number: int, offset: int, size: int) -> ImageInTar:
+    return ImageInTar(tar=Path(folder, tar_name(part, number)), offset=offset, size=size)
 
 
-def shard_name(part: int, number: int) -> str:
-    """Return the file name of a shard: number of its part, and its number in this part."""
+def tar_name(part: int, number: int) -> str:
+    """Return the file name of a tar file: number of its part, and its number in this part."""
     return f"{part:05d}-{number:03d}.tar"
 
 
@@ -268,7 +268,7 @@ def write_tar(path: Path, images: Iterable[tuple[PurePosixPath, bytes]]) -> None
 
 
 def join_tars(tars: Iterable[Path], folder: Path, part: int) -> Positions:
-    """Join tar files to the shards of a part, and remove them.
+    """Join tar files to larger ones of a part, and remove them.
 
     Args:
         tars: Files that :func:`write_tar` has written.
@@ -280,27 +280,27 @@ def join_tars(tars: Iterable[Path], folder: Path, part: int) -> Positions:
     """
     positions: list[tuple[int, int, int, int, int]] = []
     number = at = 0
-    shard: io.BufferedWriter | None = None
+    joined: io.BufferedWriter | None = None
     try:
         for tar in tars:
             members = [*_members(tar)]
             n_bytes = max((offset + size for _, offset, size in members), default=0)
             n_bytes += -n_bytes % tarfile.BLOCKSIZE
-            if shard is not None and at + n_bytes > MOST_BYTES:
-                shard.write(END)
-                shard.close()
-                shard, number, at = None, number + 1, 0
-            if shard is None:
-                shard = (folder / shard_name(part, number)).open("wb")
-            shard.write(tar.read_bytes()[:n_bytes])
+            if joined is not None and at + n_bytes > MOST_BYTES:
+                joined.write(END)
+                joined.close()
+                joined, number, at = None, number + 1, 0
+            if joined is None:
+                joined = (folder / tar_name(part, number)).open("wb")
+            joined.write(tar.read_bytes()[:n_bytes])
             positions += [(_hash(n), part, number, at + start, size) for n, start, size in members]
             at += n_bytes
             tar.unlink()
-        if shard is not None:
-            shard.write(END)
+        if joined is not None:
+            joined.write(END)
     finally:
-        if shard is not None:
-            shard.close()
+        if joined is not None:
+            joined.close()
     return np.array(positions, np.uint64).reshape(-1, 5).T
 
 

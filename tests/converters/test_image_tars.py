@@ -1,4 +1,4 @@
-"""Images in shards: where they are, equal bytes however they are made, and damaged shards."""
+"""Images in tar files: where they are, equal bytes however they are made, and damage."""
 
 import os
 import shutil
@@ -15,15 +15,15 @@ from killed_at import OPTIONS
 
 import class_maps
 from class_maps import ConfigError, InputError, OmrError
-from converters import images, shards
+from converters import image_tars, images
 from converters.conversion import ConversionOptions, convert, convert_shard
 from converters.files.hashes import sha256, short_hash, state
 from converters.formats.datasets import open_dataset
+from converters.image_tars import INDEX, ReadAhead, find_in_tar, open_image
 from converters.parts import plan
 from converters.prepare.preparation import PreparedPage
-from converters.shards import INDEX, ReadAhead, find_in_shard, open_image
 
-SHARDS = replace(OPTIONS, formats=("parquet",), image_mode="shards")
+TAR = replace(OPTIONS, formats=("parquet",), image_mode="tar")
 FILES = replace(OPTIONS, formats=("parquet",))
 N_TILES = 36
 """Three tiles of each of the 12 pages of :func:`sharded.write`."""
@@ -31,11 +31,11 @@ N_TILES = 36
 
 def make_small(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(plan, "PART_PAGES", 6)  # two files
-    patch.setattr(shards, "MOST_BYTES", 120_000)  # about four pages
+    patch.setattr(image_tars, "MOST_BYTES", 120_000)  # about four pages
 
 
 @pytest.fixture(autouse=True)
-def _small_parts_and_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+def _small_parts_and_tar_files(monkeypatch: pytest.MonkeyPatch) -> None:
     make_small(monkeypatch)
 
 
@@ -49,7 +49,7 @@ def converted(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("converted") / "out"
     with pytest.MonkeyPatch.context() as patch:
         make_small(patch)
-        convert(source, out, SHARDS)
+        convert(source, out, TAR)
     return out
 
 
@@ -73,15 +73,15 @@ def stop_after(n: int) -> Callable[[Iterable[PreparedPage], int], Iterator[Prepa
     return track
 
 
-def test_shards_are_tar_files_with_the_bytes_of_loose_images(data: Path, source: Path) -> None:
+def test_tar_files_have_the_bytes_of_loose_images(data: Path, source: Path) -> None:
     convert(source, data.parent / "loose", FILES)
     loose = data.parent / "loose/images/train"
     folder = data / "images/train"
     names = [path.name for path in sorted(folder.iterdir())]
     assert names == [f"0000{i}-00{k}.tar" for i in (0, 1) for k in (0, 1)] + [INDEX]
     members = {}
-    for shard in sorted(folder.glob("*.tar")):
-        with tarfile.open(shard) as tar:
+    for path in sorted(folder.glob("*.tar")):
+        with tarfile.open(path) as tar:
             for member in tar:
                 file = tar.extractfile(member)
                 assert file is not None
@@ -99,19 +99,19 @@ def test_shards_are_tar_files_with_the_bytes_of_loose_images(data: Path, source:
         assert short_hash(folder / name) == short_hash(loose / name)
         assert state(folder / name) == (
             len(content),
-            (found := find_in_shard(folder / name)) and found.shard.stat().st_mtime_ns,
+            (found := find_in_tar(folder / name)) and found.tar.stat().st_mtime_ns,
         )
     assert contents(data / "parquet") == contents(data.parent / "loose/parquet")
 
 
 def test_the_bytes_do_not_depend_on_processes_and_jobs(data: Path, source: Path) -> None:
     expected, out = contents(data), data.parent / "other/out"
-    convert(source, out, SHARDS, workers=2)
+    convert(source, out, TAR, workers=2)
     assert contents(out) == expected
     shutil.rmtree(out)
     for number in (2, 1):
-        convert_shard(source, out, SHARDS, (number, 2))
-    convert(source, out, SHARDS, only_merge=True)
+        convert_shard(source, out, TAR, (number, 2))
+    convert(source, out, TAR, only_merge=True)
     assert contents(out) == expected
     assert [path.name for path in out.parent.iterdir()] == ["out"]
 
@@ -120,13 +120,13 @@ def test_the_bytes_do_not_depend_on_processes_and_jobs(data: Path, source: Path)
 def test_an_interrupted_conversion_continues(data: Path, source: Path, n: int) -> None:
     out = data.parent / "other/out"
     with pytest.raises(KeyboardInterrupt):
-        convert(source, out, SHARDS, track=stop_after(n))
-    convert(source, out, SHARDS)
+        convert(source, out, TAR, track=stop_after(n))
+    convert(source, out, TAR)
     assert contents(out) == contents(data)
     with pytest.raises(KeyboardInterrupt):
-        convert_shard(source, data.parent / "jobs/out", SHARDS, (1, 1), track=stop_after(n))
-    convert_shard(source, data.parent / "jobs/out", SHARDS, (1, 1))
-    convert(source, data.parent / "jobs/out", SHARDS, only_merge=True)
+        convert_shard(source, data.parent / "jobs/out", TAR, (1, 1), track=stop_after(n))
+    convert_shard(source, data.parent / "jobs/out", TAR, (1, 1))
+    convert(source, data.parent / "jobs/out", TAR, only_merge=True)
     assert contents(data.parent / "jobs/out") == contents(data)
 
 
@@ -134,17 +134,17 @@ def test_an_interrupted_conversion_continues(data: Path, source: Path, n: int) -
 def test_a_damaged_part_is_not_continued(source: Path, name: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
-        convert(source, out, SHARDS, track=stop_after(9))
+        convert(source, out, TAR, track=stop_after(9))
     path = tmp_path / ".out.parts" / name
     if path.suffix == ".tar":
         path.unlink()
     else:
         path.write_bytes(b"x")
     with pytest.raises(OmrError, match="so the conversion cannot be continued; remove"):
-        convert(source, out, SHARDS)
+        convert(source, out, TAR)
 
 
-def test_a_sharded_data_set_is_converted_to_files(data: Path, tmp_path: Path) -> None:
+def test_a_data_set_in_tar_files_is_converted_to_files(data: Path, tmp_path: Path) -> None:
     (tmp_path / "own.yaml").write_text(
         "name: own\nclasses: [noteheadBlack]\nsources: {parquet: {map: same names}}\n"
     )
@@ -155,7 +155,7 @@ def test_a_sharded_data_set_is_converted_to_files(data: Path, tmp_path: Path) ->
     for name, content in back.items():
         with open_image(data / "images" / name) as image:
             assert image.read() == content
-    again = replace(own, formats=("parquet",), image_mode="shards")
+    again = replace(own, formats=("parquet",), image_mode="tar")
     convert(data, tmp_path / "again", again)
     assert len(open_dataset(tmp_path / "again").image_paths("train")) == N_TILES
     for mode in ("link", "reference"):
@@ -171,17 +171,17 @@ def test_a_sharded_data_set_is_converted_to_files(data: Path, tmp_path: Path) ->
         ({"labels_only": True}, "--labels-only omits images"),
     ],
 )
-def test_options_that_exclude_shards(changes: dict[str, Any], message: str) -> None:
+def test_options_that_exclude_tar_files(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        replace(SHARDS, **changes)
+        replace(TAR, **changes)
 
 
-def test_missing_and_damaged_shards(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_and_damaged_tar_files(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = data / "images/train"
     name = open_dataset(data).image_paths("train")[0].name
     with pytest.raises(InputError, match=r"images/train/b\.png: no such image"):
         images.read(folder / "b.png")
-    assert find_in_shard(data / "elsewhere/b.png") is None
+    assert find_in_tar(data / "elsewhere/b.png") is None
     shard = folder / "00000-000.tar"
     content = shard.read_bytes()
     shard.write_bytes(content[:1000])
@@ -193,11 +193,11 @@ def test_missing_and_damaged_shards(data: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(data.parent)
     for damaged in (b"", b"\x93NUMPY", np.lib.format.magic(1, 0) + b"\x01\x00x"):
         (folder / INDEX).write_bytes(damaged)
-        with pytest.raises(InputError, match=r"index.npy: is not an index of shards"):
+        with pytest.raises(InputError, match=r"index.npy: is not an index of tar files"):
             images.read(folder / name)
     for index in (np.zeros(3), np.array([{}], object), np.zeros((5, 2), np.uint64)):
         np.save(folder / INDEX, index, allow_pickle=True)
-        with pytest.raises(InputError, match=r"index.npy: is not an index of shards"):
+        with pytest.raises(InputError, match=r"index.npy: is not an index of tar files"):
             images.read(folder / name)
 
 
@@ -207,12 +207,12 @@ NAMES = ("a.png", "sub/ü.png", f"{'n' * 250}.png")
 def test_empty_pages_and_long_names(tmp_path: Path) -> None:
     """A page without images, an empty image, and names that do not fit a header of tar."""
     contents = {PurePosixPath(name): bytes(range(i)) for i, name in enumerate(NAMES)}
-    shards.write_tar(tmp_path / "empty.page", [])
-    shards.write_tar(tmp_path / "x.page", contents.items())
+    image_tars.write_tar(tmp_path / "empty.page", [])
+    image_tars.write_tar(tmp_path / "x.page", contents.items())
     tars = [tmp_path / "empty.page", tmp_path / "x.page"]
-    positions = shards.join_tars(tars, tmp_path, 7)
-    assert shards.join_tars([], tmp_path, 8).shape == (5, 0)
-    shards.write_index(tmp_path, [positions])
+    positions = image_tars.join_tars(tars, tmp_path, 7)
+    assert image_tars.join_tars([], tmp_path, 8).shape == (5, 0)
+    image_tars.write_index(tmp_path, [positions])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["00007-000.tar", INDEX]
     for name, content in contents.items():
         with open_image(tmp_path / name) as image:
@@ -220,31 +220,31 @@ def test_empty_pages_and_long_names(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         open_image(tmp_path / "b.png")
     with pytest.raises(InputError, match="two names of images have the same hash"):
-        shards.write_index(tmp_path, [positions, positions])
+        image_tars.write_index(tmp_path, [positions, positions])
 
 
 def test_an_index_without_images(tmp_path: Path) -> None:
-    shards.write_index(tmp_path, [np.empty((5, 0), np.uint64)])
-    assert find_in_shard(tmp_path / "a.png") is None
+    image_tars.write_index(tmp_path, [np.empty((5, 0), np.uint64)])
+    assert find_in_tar(tmp_path / "a.png") is None
 
 
 def test_chunks_are_read_ahead_once(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shards, "CHUNK_BYTES", 60_000)
-    monkeypatch.setattr(shards, "ADVICE_BYTES", 20_000)
+    monkeypatch.setattr(image_tars, "CHUNK_BYTES", 60_000)
+    monkeypatch.setattr(image_tars, "ADVICE_BYTES", 20_000)
     advised: list[tuple[int, int]] = []
     monkeypatch.setattr(os, "posix_fadvise", lambda _, start, n, __: advised.append((start, n)))
     paths = open_dataset(data).image_paths("train")
     read_ahead = ReadAhead()
     for path in paths * 2:
         read_ahead(path)
-    found = [image for path in paths if (image := find_in_shard(path))]
-    chunks = {(image.shard, image.offset // 60_000) for image in found}
+    found = [image for path in paths if (image := find_in_tar(path))]
+    chunks = {(image.tar, image.offset // 60_000) for image in found}
     assert len(advised) == 3 * len(chunks) < len(paths)
     assert {start for start, _ in advised} >= {0, 20_000, 40_000, 60_000}
     assert {n for _, n in advised} == {20_000}
-    numbers = shards.chunk_numbers([str(path) for path in paths], data / "images/train")
+    numbers = image_tars.chunk_numbers([str(path) for path in paths], data / "images/train")
     assert numbers is not None
     assert len(set(numbers.tolist())) == len(chunks)
     read_ahead(data / "manifest.json")
-    with pytest.raises(InputError, match=r"b\.png: is not in the shards"):
-        shards.chunk_numbers([str(data / "images/train/b.png")], data / "images/train")
+    with pytest.raises(InputError, match=r"b\.png: is not in the tar files"):
+        image_tars.chunk_numbers([str(data / "images/train/b.png")], data / "images/train")

@@ -1,4 +1,4 @@
-"""Training out of shards: the same weights as out of files, and an order that reads sequentially."""
+"""Training out of tar files: the same weights, and an order that reads sequentially."""
 
 import json
 from dataclasses import replace
@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import class_maps
-from converters import shards
+from converters import image_tars
 from converters.conversion import ConversionOptions, convert
 from converters.files.hashes import state
 from settings.run_files import RECORD_FILE
@@ -32,10 +32,10 @@ def folders(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
     convert(dataset, folder / "files", options)
     convert(
         dataset,
-        folder / "shards",
-        replace(options, formats=("parquet",), image_mode="shards"),
+        folder / "tar",
+        replace(options, formats=("parquet",), image_mode="tar"),
     )
-    return folder / "files", folder / "shards"
+    return folder / "files", folder / "tar"
 
 
 def test_the_weights_are_those_of_a_training_on_files(
@@ -59,7 +59,7 @@ def test_the_weights_are_those_of_a_training_on_files(
             for data in _record(tmp_path / name)["data"]
             for key in ("train", "val", "images")
         ]
-        for name in ("files", "shards")
+        for name in ("files", "tar")
     ]
     assert digests[0] == digests[1]
 
@@ -132,16 +132,16 @@ def test_repeated_images_stay_with_their_chunk() -> None:
     assert np.ptp(np.flatnonzero(order < 20)) < 100 + 20 * 6
 
 
-def test_the_sampler_of_a_sharded_data_set(
+def test_the_sampler_of_a_data_set_in_tar_files(
     folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shards, "CHUNK_BYTES", 1024)
+    monkeypatch.setattr(image_tars, "CHUNK_BYTES", 1024)
     sharded = folders[1]
     options = DatasetOptions(folders=(sharded,), shuffle_buffer=1)
     data = join(options)
     files = data.image_files("train")
     order = [*data.sampler(files, [np.zeros(1, np.int64)] * len(files), seed=0)]
-    numbers = shards.chunk_numbers(files, sharded / "images/train")
+    numbers = image_tars.chunk_numbers(files, sharded / "images/train")
     assert numbers is not None
     assert len(set(numbers.tolist())) > 2
     chunks = numbers[order].tolist()

@@ -31,7 +31,8 @@ from unittest import mock
 
 import torch
 
-from converters.formats.yolo_dataset import YoloDataset, open_dataset
+from converters.formats.datasets import open_dataset
+from converters.formats.yolo_dataset import YoloDataset
 from converters.page import Page
 from eval.metrics.coco import evaluate
 from eval.reports.detection import DetectionReport

@@ -20,7 +20,7 @@ import torch
 
 from benchmarks.assigner import machine
 from benchmarks.measuring import measure
-from converters.formats.yolo_dataset import open_dataset
+from converters.formats.datasets import open_dataset
 from training.density.pipeline_counts import symbol_spread
 
 IMGSZ = 640

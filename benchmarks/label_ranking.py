@@ -27,7 +27,7 @@ from benchmarks.reading_sets import FIRST_SEED
 from converters.conversion import ConversionOptions, convert
 from converters.engraving.dataset import EngravingOptions, engrave
 from converters.engraving.pages import PageOptions
-from converters.formats.yolo_dataset import open_dataset
+from converters.formats.datasets import open_dataset
 from converters.page import Page
 from eval.lint.label_scores import LabelScores, label_scores
 from eval.lint.pages import LintPage, lint_pages

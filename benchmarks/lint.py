@@ -25,7 +25,7 @@ from benchmarks import dense_like
 from benchmarks.timing import Phases
 from converters import images
 from converters.conversion import ConversionOptions, convert
-from converters.formats.yolo_dataset import open_dataset
+from converters.formats.datasets import open_dataset
 from eval.lint import pages as pages_module
 from eval.lint.pages import LintPage, lint_pages
 from eval.lint.rules import RULES, Rule, default_settings, lint

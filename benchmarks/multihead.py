@@ -32,7 +32,8 @@ import torch
 
 from benchmarks.assigner import machine
 from benchmarks.multihead_runs import SMALL, THIN, Figure, Rig, Variant, run, variants
-from converters.formats.yolo_dataset import YoloDataset, open_dataset
+from converters.formats.datasets import open_dataset
+from converters.formats.yolo_dataset import YoloDataset
 from eval.reports.detection import FREQUENT
 from training.grouping.matching import capacity
 from training.grouping.statistics import Symbols, symbols_of

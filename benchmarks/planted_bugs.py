@@ -24,7 +24,7 @@ import class_maps
 from converters.conversion import ConversionOptions, convert
 from converters.engraving.dataset import EngravingOptions, engrave
 from converters.engraving.pages import PageOptions
-from converters.formats.yolo_dataset import open_dataset
+from converters.formats.datasets import open_dataset
 from eval.lint.findings import LintReport
 from eval.lint.pages import LintPage, lint_pages
 from eval.lint.rules import lint

@@ -25,7 +25,7 @@ from benchmarks.measuring import measure
 from benchmarks.sliced_prediction import POSTPROCESSING, SlicedNetwork, as_page
 from benchmarks.timing import Cost, Phases, alternate
 from converters import images
-from converters.formats.yolo_dataset import open_dataset
+from converters.formats.datasets import open_dataset
 from converters.page import Page
 from converters.prepare.staff_lines import measure_staff_space
 from converters.prepare.tiles import TileOptions, cut

@@ -31,6 +31,7 @@ from converters.parts.making import (
     made_pages,
     make_split_folders,
 )
+from converters.parts.packing import write_indexes
 from converters.parts.plan import Part, plan_parts
 from converters.parts.records import (
     finished_parts,
@@ -152,6 +153,8 @@ def convert(
         losses = Losses(options.formats)
         with closing(pages):  # made as they are asked for
             write_pages(track(pages, n_pages), folder, opened, manifest, options, losses, sheets)
+        if options.image_mode == "tar":
+            write_indexes(folder, opened.parts)
         write_manifest(folder, opened, manifest, made, options, losses)
         if sheets:
             sheets.write(folder)
@@ -239,7 +242,7 @@ def _take_over(
             say(f"continuing: {len(finished)} of {len(parts)} parts were made before")
         else:
             say("starting anew: the parts that were made before have other options or inputs")
-        keep_parts(folder, [part for part in parts if part.number in finished])
+        keep_parts(folder, [part for part in parts if part.number in finished], options)
     make_records_folder(folder)
     return finished
 

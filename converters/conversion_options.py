@@ -50,6 +50,9 @@ class ConversionOptions:
         problem = ""
         if self.labels_only:
             problem = "--labels-only omits images; use one of the two options"
+        elif self.image_mode == "tar":
+            if self.formats != ("parquet",):
+                problem = "readers of other formats than Parquet expect files; use --format parquet"
         elif self.preparation.tiles or self.preparation.staff_space:
             problem = "tiles and scaled pages are new images; omit --tile and --scale"
         elif self.image_mode == "reference" and others:

@@ -8,7 +8,7 @@ from pathlib import Path
 from class_maps import ClassMap, ConfigError, InputError, catalogue
 from converters.formats import AnnotationSource, yolo
 from converters.formats.sources import identity_map, open_source
-from converters.formats.yolo_dataset import open_dataset
+from converters.formats.yolo_dataset import open_yolo_folder
 from converters.names import count_of
 from converters.page import Page
 from converters.tally import Tally
@@ -89,7 +89,7 @@ def find_page(
 def _opened(data: Path, split: str | None) -> tuple[str, Sequence[AnnotationSource]]:
     """Open a data set, or only the files of one split."""
     if yolo.recognises(data) and split:  # may share its folder with a split that comes first
-        return "yolo", [yolo.YoloSplit(open_dataset(data), split)]
+        return "yolo", [yolo.YoloSplit(open_yolo_folder(data), split)]
     format_name, files = open_source(data, "yolo" if yolo.recognises(data) else None)
     if split is None:
         return format_name, files

@@ -5,13 +5,14 @@ Nothing here decodes pixels; :mod:`converters.images` does.
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from io import BytesIO
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
 from class_maps import InputError
+from converters.image_tars import find_in_tar, open_image
 from converters.tiff_files import check_samples, full_pages, unidentified_tags
 from converters.upright import is_turned, orientation
 from converters.wide_samples import has_wide_samples
@@ -52,7 +53,7 @@ def check_size(path: Path, width: int, height: int, remedy: str = NAME_FOLDER) -
     Raises:
         InputError: The image is missing, damaged, or has another size.
     """
-    if not path.exists():
+    if not path.exists() and find_in_tar(path) is None:
         if other := in_other_case(path):
             remedy = f"{other.name} differs from it only in letter case; rename it"
         raise InputError(f"no such image; {remedy}", path=path)
@@ -87,17 +88,18 @@ def check_unchanged(path: Path, size: tuple[int, int], expected: tuple[int, int]
         )
 
 
-def size(path: Path, index: int = 0) -> tuple[int, int]:
+def size(path: Path, index: int = 0, *, content: bytes | None = None) -> tuple[int, int]:
     """Read the width and height in pixels, after EXIF rotation, from an image's header.
 
     Args:
         path: Image file.
         index: Page of a file with several pages, from 0.
+        content: Bytes of the file; None to read it.
 
     Raises:
         InputError: The image or the page is missing or damaged.
     """
-    with opened_image(path, path, index) as image:
+    with opened_image(path if content is None else BytesIO(content), path, index) as image:
         return upright_size(image)
 
 
@@ -130,7 +132,9 @@ def in_other_case(path: Path) -> Path | None:
 
 
 def is_ambiguous(path: Path) -> bool:
-    """Check whether readers may show different pixels of an image, see :func:`copy`.
+    """Check whether readers may show different pixels of an image.
+
+    Such an image is re-encoded, see :func:`converters.images.copied`.
 
     Raises:
         InputError: The image is missing or damaged.
@@ -150,7 +154,8 @@ def opened_image(file: Path | BytesIO, path: Path, index: int = 0) -> Iterator[I
     try:
         if isinstance(file, Path):
             check_regular(file)
-        with Image.open(file) as image:
+        opened = open_image(file) if isinstance(file, Path) else nullcontext(file)
+        with opened as content, Image.open(content) as image:
             if index:
                 _seek(image, index, path)
             _check_decodable_size(image, path)

@@ -21,6 +21,7 @@ from converters.image_headers import (
     opened_image,
     upright_size,
 )
+from converters.image_tars import open_image
 from converters.upright import upright_on_white
 from converters.wide_samples import has_wide_samples
 
@@ -38,8 +39,8 @@ Pixels: TypeAlias = NDArray[np.uint8]
 """Image of shape ``(height, width)`` or, in colour, ``(height, width, 3)`` in BGR order."""
 
 
-def copy(path: Path, target: Path) -> None:
-    """Copy an image byte for byte, or re-encode it if not all readers would read the same pixels.
+def copied(path: Path, suffix: str) -> bytes:
+    """Return the bytes of an image, re-encoded if not all readers would read the same pixels.
 
     Images with transparency are re-encoded on a white background, because readers that ignore
     transparency show arbitrary colours. Rotated images are re-encoded upright, because readers
@@ -48,18 +49,26 @@ def copy(path: Path, target: Path) -> None:
 
     Args:
         path: Image file.
-        target: File to write.
+        suffix: Suffix of the copy.
 
     Raises:
         InputError: The image is missing, damaged or truncated.
     """
     with opened_image(path, path) as image:
         is_jpeg, needs_encoding = image.format in _JPEG, is_ambiguous_image(image)
-    if needs_encoding or path.suffix != target.suffix:
-        encode = _write_jpeg if is_jpeg and target.suffix != ".png" else write
-        encode(read(path), target)
-    else:
-        target.write_bytes(_complete_bytes(path))
+    if needs_encoding or path.suffix != suffix:
+        encode = _jpeg if is_jpeg and suffix != ".png" else png
+        return encode(read(path))
+    return _complete_bytes(path)
+
+
+def copy(path: Path, target: Path) -> None:
+    """Write the bytes of an image, see :func:`copied`, to a file.
+
+    Raises:
+        InputError: The image is missing, damaged or truncated.
+    """
+    target.write_bytes(copied(path, target.suffix))
 
 
 def read(path: Path) -> Pixels:
@@ -109,7 +118,8 @@ def file_bytes(path: Path) -> bytes:
     """
     check_regular(path)
     try:
-        return path.read_bytes()
+        with open_image(path) as file:
+            return file.read()
     except FileNotFoundError:
         raise InputError("no such image", path=path) from None
     except OSError as error:
@@ -215,7 +225,7 @@ def _check_decodable(data: bytes, path: Path, image_format: str | None) -> None:
 
 def _is_ended(jpeg: Path) -> bool:
     """Return whether a JPEG ends with its end marker, not truncated or with other bytes."""
-    with jpeg.open("rb") as file:
+    with open_image(jpeg) as file:
         file.seek(-len(_JPEG_END), os.SEEK_END)
         return file.read() == _JPEG_END
 
@@ -253,11 +263,11 @@ def png(image: Pixels) -> bytes:
     return data.tobytes()
 
 
-def _write_jpeg(image: Pixels, path: Path) -> None:
-    """Write a JPEG in nearly full quality, of the size of a photograph as a phone stores it."""
+def _jpeg(image: Pixels) -> bytes:
+    """Encode an image as JPEG in nearly full quality, of the size that a phone stores."""
     sampling = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444
     options = (cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling)
-    path.write_bytes(cv2.imencode(".jpg", image, options)[1].tobytes())
+    return bytes(cv2.imencode(".jpg", image, options)[1])
 
 
 def _is_grey(image: Pixels) -> bool:

@@ -16,8 +16,9 @@ IMAGE_FOLDER = "images"
 """Name of the image folder. Readers of YOLO data sets find labels by replacing the last occurrence
 of this name in a path, so no folder inside the image folder may have this name."""
 
-ImageMode = Literal["copy", "link", "reference"]
-"""How the images of a data set get into another: as copies, as links, or by their path only."""
+ImageMode = Literal["copy", "link", "reference", "tar"]
+"""How the images of a data set get into another: as copies, as links, by their path only, or as
+copies in tar files, see :mod:`converters.image_tars`."""
 
 MAX_SIDE_PX = 1_000_000
 """Maximum side of a page; a longer side is an error in the annotations, and would fill the disk."""

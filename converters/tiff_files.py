@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
 
 from class_maps import InputError
+from converters.image_tars import open_image
 
 _NEW_SUBFILE_TYPE, _EXTRA_SAMPLES = 254, 338
 """TIFF tags of the kind of a page, and of the meaning of the samples after grey or colour."""
@@ -77,7 +78,7 @@ def unidentified_tags(file: Path | BytesIO) -> Mapping[int, Any]:
 
     Pillow does not open colours with signed, wide or floating-point samples.
     """
-    opened = file.open("rb") if isinstance(file, Path) else BytesIO(file.getvalue())
+    opened = open_image(file) if isinstance(file, Path) else BytesIO(file.getvalue())
     with opened as content, suppress(Exception):  # of Pillow, which reports damage in many ways
         header = content.read(8)
         if header[:4] not in _CLASSIC:

@@ -44,8 +44,8 @@ ImageFolder: TypeAlias = Annotated[
 Images: TypeAlias = Annotated[
     ImageMode,
     typer.Option(
-        help="How the images get into OUT: as copies, as links, or not at all (labels refer to "
-        "the images of SOURCE)."
+        help="How the images get into OUT: as copies, as links, not at all (labels refer to the "
+        "images of SOURCE), or as copies in large tar files (Parquet only)."
     ),
 ]
 AnnotationSet: TypeAlias = Annotated[

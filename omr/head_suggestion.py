@@ -13,7 +13,7 @@ from class_maps import ConfigError, InputError
 from converters.files.atomic_files import output_files
 from converters.files.overwriting import check_files
 from converters.formats.data_yaml import DATA_YAML
-from converters.formats.yolo_dataset import open_dataset
+from converters.formats.datasets import open_dataset
 from converters.page import Page
 from converters.tracking import Track, untracked
 from training.grouping.conflicts import Conflicts, read_confusion, read_pairs

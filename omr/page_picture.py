@@ -12,6 +12,7 @@ from converters import image_headers, images
 from converters.files.atomic_files import output_files
 from converters.files.overwriting import check_files
 from converters.find_page import FoundPage
+from converters.image_tars import is_image
 from converters.page import Page
 from converters.tally import count
 from eval.pictures.annotated_page import AnnotatedPage, annotated_page
@@ -107,7 +108,7 @@ def _default_scale(page: Page) -> float:
 def _check_image(chosen: FoundPage, scale: float) -> None:
     """Check that the image exists, fits its labels, and is not too large to draw."""
     page = chosen.page
-    if not chosen.path.is_file():
+    if not is_image(chosen.path):
         raise InputError("no such image, so there is nothing to draw boxes on", path=chosen.path)
     image_headers.check_size(chosen.path, page.width, page.height)
     width, height = round(page.width * scale), round(page.height * scale)

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from class_maps import InputError
 from converters import tally
 from converters.files.atomic_folder import MANIFEST, atomic_folder
-from converters.formats.yolo_dataset import open_dataset
+from converters.formats.datasets import open_dataset
 from converters.prepare.candidates import CandidateLimits, find_candidates
 from converters.tracking import untracked
 from converters.versions import TOOLKIT, installed_versions

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.files.atomic_files import output_files
-from converters.formats.yolo_dataset import open_dataset
+from converters.formats.datasets import open_dataset
 from eval.lint import ink_shares, symbol_shapes, symbol_sizes
 from eval.lint.pages import lint_pages
 

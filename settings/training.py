@@ -29,6 +29,8 @@ LR_RULES = "auto", "auto:sqrt", "auto:linear"
 """Rules that scale ``BASE_LR`` with the batch; ``auto`` is ``auto:sqrt``."""
 AUTO = "auto"
 """Batch that is computed from the memory available."""
+SHUFFLE_BUFFER = 10_000
+"""Images that are shuffled together, of 1 GB in tiles of 100 KB, which should fit in memory."""
 STRIDE = 32
 """Pixels per cell of the coarsest level."""
 LARGEST_SEED = 2**31 - 1
@@ -185,6 +187,13 @@ class TrainingSettings:
         help="Fraction of the images below which a class is rare, for balance_classes.",
         above=0,
         maximum=1,
+        flag=False,
+    )
+    shuffle_buffer: int = setting(
+        SHUFFLE_BUFFER,
+        help="Number of images in tar files that are shuffled together; data sets of fewer images "
+        "are shuffled as a whole.",
+        minimum=1,
         flag=False,
     )
     lr: float = setting(

@@ -76,6 +76,7 @@ class TrainConfig(TrainingSettings):
             true_negatives=self.true_negatives,
             merge_classes=self.merge_classes,
             balance_threshold=self.balance_threshold if self.balance_classes else 0.0,
+            shuffle_buffer=self.shuffle_buffer,
         )
 
     def transforms(self) -> Transforms:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from class_maps import InputError
+from converters.image_tars import find_in_tar, open_image
 
 SHORT_BYTES = 8
 """Bytes of a short hash: among a million files, the chance of a collision is 1 in 40 million."""
@@ -17,16 +18,20 @@ SHORT_BYTES = 8
 
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file's bytes as a hexadecimal number."""
-    with path.open("rb") as file:
+    with open_image(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def state(path: Path) -> tuple[int, int] | None:
-    """Return the size and modification time of a file; None if it cannot be accessed."""
+    """Return the size and modification time of a file; None if it cannot be accessed.
+
+    The modification time of an image in a tar file is that of the tar file.
+    """
     try:
         stat = path.stat()
     except OSError:
-        return None
+        image = find_in_tar(path)
+        return image.state() if image else None
     return stat.st_size, stat.st_mtime_ns
 
 
@@ -53,7 +58,8 @@ def short_hash(path: Path) -> int:
         InputError: The file cannot be read.
     """
     try:
-        digest = hashlib.sha256(path.read_bytes()).digest()
+        with open_image(path) as file:
+            digest = hashlib.sha256(file.read()).digest()
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", path=path) from error
     return int.from_bytes(digest[:SHORT_BYTES], "big")

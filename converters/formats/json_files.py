@@ -18,6 +18,7 @@ from class_maps import InputError
 from converters.files.atomic_folder import MANIFEST
 from converters.formats.data_yaml import DATA_YAML
 from converters.image_headers import in_other_case
+from converters.image_tars import is_image
 from converters.json_text import decode
 from converters.names import count_of, is_hidden, percent_decoded
 
@@ -140,7 +141,7 @@ def json_files(path: Path) -> list[Path]:
         of_splits = [p for p in folders if _split_words(p.name, whole=True)]
         files = _json_files_in(path / "annotations")
         files = files or [file for folder in of_splits for file in _json_files_in(folder)]
-    for is_chosen in (_is_shard, _is_instances_file):
+    for is_chosen in (_is_tar, _is_instances_file):
         if chosen := [file for file in files if is_chosen(file)]:
             return sorted(chosen, key=_natural_order)
     return files
@@ -151,7 +152,7 @@ def _json_files_in(folder: Path) -> list[Path]:
     return sorted(p for p in entries if p.name != MANIFEST and not is_hidden(p.name))
 
 
-def _is_shard(path: Path) -> bool:
+def _is_tar(path: Path) -> bool:
     return path.name.startswith("deepscores") and path.stem.endswith(("_train", "_test", "_val"))
 
 
@@ -381,6 +382,6 @@ def on_disk(folder: Path, name: PurePosixPath) -> PurePosixPath | None:
     forms = [form for n in names for form in (n, normalize("NFC", n), normalize("NFD", n))]
     for actual in dict.fromkeys(forms):
         with suppress(OSError):
-            if (folder / actual).is_file():
+            if is_image(folder / actual):
                 return PurePosixPath(actual)
     return None

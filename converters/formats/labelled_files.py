@@ -1,4 +1,4 @@
-"""Label files of a YOLO data set, read in parallel, for trainings on many small images.
+"""Labels of a data set for training: label files, read in parallel, or Parquet tables.
 
 Shapes: N symbols of an image.
 """
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from class_maps import InputError
 from converters.boxes import cxcywh_to_xyxy
 from converters.files.process_pool import for_files
+from converters.formats.parquet_dataset import ParquetDataset
 from converters.formats.yolo_dataset import LabelledImage, YoloDataset, labelled_image
 from converters.page import Page
 
@@ -60,21 +61,26 @@ class LabelledFile:
 
 
 def labelled_files(dataset: YoloDataset, split: str) -> Iterator[LabelledFile]:
-    """Yield the images of a split with their labels, sorted by name.
+    """Yield the images of a split with their labels, sorted by name or table by table.
 
     Raises:
         InputError: A label file is malformed, a symbol has a side of 0, or an image is damaged.
     """
+    if isinstance(dataset, ParquetDataset):
+        return map(_labelled_file, dataset.labelled_images(split))
     read = partial(_read, folder=dataset.splits[split], n_names=len(dataset.names))
     return for_files(read, dataset.image_paths(split))
 
 
 def _read(path: Path, *, folder: Path, n_names: int) -> LabelledFile:
-    image = labelled_image(path, folder, n_names)
+    return _labelled_file(labelled_image(path, folder, n_names))
+
+
+def _labelled_file(image: LabelledImage) -> LabelledFile:
     _check_sides(image)
     rows = image.rows.astype(np.float32)[image.distinct()]
     return LabelledFile(
-        path=str(path.absolute()),
+        path=str(image.path.absolute()),
         labels=ImageLabels(height=image.page.height, width=image.page.width, rows=rows),
         n_duplicates=len(image.rows) - len(rows),
         fingerprint=image.fingerprint(),

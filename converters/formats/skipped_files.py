@@ -1,10 +1,11 @@
-"""Files of a YOLO data set that are not read."""
+"""Files of a data set that are not read."""
 
 import os
 from pathlib import Path
 
 from converters.files.process_pool import for_files
 from converters.formats import image_folders
+from converters.formats.parquet_dataset import ParquetDataset
 from converters.formats.yolo_dataset import YoloDataset
 from converters.image_headers import n_frames
 
@@ -15,6 +16,8 @@ def skipped_files(dataset: YoloDataset, *splits: str) -> list[str]:
     Raises:
         InputError: An image is missing or damaged.
     """
+    if isinstance(dataset, ParquetDataset):
+        return [*dataset.warnings]
     remarks, paths = [*dataset.warnings], dict[Path, None]()
     for split in splits:
         images, sources = dataset.image_paths(split), dataset.sources_of(split)

@@ -15,16 +15,16 @@ import yaml
 
 from class_maps import CategoryMapping, ConfigError, InputError
 from converters import image_headers, tally
-from converters.boxes import onto_border, xyxy_to_cxcywh
+from converters.boxes import onto_border
 from converters.formats.data_yaml import DATA_YAML
 from converters.formats.image_folders import skipped_files, unlabelled_images
 from converters.formats.yolo_dataset import (
     YoloDataset,
     labelled_image,
-    open_dataset,
+    open_yolo_folder,
 )
 from converters.formats.yolo_exports import export_file
-from converters.formats.yolo_labels import label_path
+from converters.formats.yolo_labels import label_path, millionths
 from converters.names import IMAGE_FOLDER, NO_WORKS, check_file_name, count_of
 from converters.page import Page
 from converters.tally import Tally
@@ -85,8 +85,7 @@ def label_lines(page: Page) -> str:
     The text is composed as an array of characters, because large data sets have millions of lines.
     """
     n = len(page.labels)
-    sides = [page.width, page.height, page.width, page.height]
-    millionths = np.rint(xyxy_to_cxcywh(page.boxes_xyxy) / sides * 1_000_000).astype(np.int32)
+    remaining = millionths(page)
     label_digits = page.labels[:, None] // 10 ** np.arange(5, -1, -1) % 10
     leading = np.cumsum(label_digits, axis=1) == 0  # zeros before the first other digit
     leading[:, -1] = False
@@ -95,8 +94,8 @@ def label_lines(page: Page) -> str:
     numbers = text[:, 6:42].reshape(n, 4, 9)  # (N, 4, 9): " 0.123456"
     text[:, -1] = ord("\n")
     for column in (8, 7, 6, 5, 4, 3, 1):
-        numbers[..., column] = millionths % 10 + ord("0")
-        millionths //= 10
+        numbers[..., column] = remaining % 10 + ord("0")
+        remaining //= 10
     numbers[..., 2] = ord(".")
     text[:, 6:42] = numbers.reshape(n, 36)
     is_printed = np.ones(text.shape, bool)
@@ -131,7 +130,7 @@ def open_splits(path: Path, images: Path | None = None) -> list["YoloSplit"]:
             option="--image-folder",
             value=images,
         )
-    dataset = open_dataset(path)
+    dataset = open_yolo_folder(path)
     split_of: dict[tuple[Path, ...], str] = {}
     for split in dataset.splits:
         sources = tuple(source.resolve() for source in dataset.sources_of(split))

@@ -48,11 +48,7 @@ class YoloDataset:
         Raises:
             InputError: The split does not exist, or its folder contains no images.
         """
-        if split not in self.splits:
-            raise InputError(
-                f"no split {split!r}; available: {', '.join(self.splits)}",
-                path=self.file,
-            )
+        self.check_split(split)
         paths: set[Path] = set()
         for source in self.sources_of(split):
             files = files_in(source) if source.is_dir() else [source]
@@ -64,6 +60,16 @@ class YoloDataset:
                 path=self.splits[split],
             )
         return sorted(paths)
+
+    def check_split(self, split: str) -> None:
+        """Check that a split exists.
+
+        Raises:
+            InputError: It does not.
+        """
+        if split not in self.splits:
+            reason = f"no split {split!r}; available: {', '.join(self.splits)}"
+            raise InputError(reason, path=self.file)
 
     def sources_of(self, split: str) -> tuple[Path, ...]:
         """Return the folders of a split, and the images that its text files list."""
@@ -180,7 +186,7 @@ def labelled_image(path: Path, folder: Path, n_names: int) -> LabelledImage:
     return LabelledImage(path=path, page=page, rows=rows, is_polygon=is_polygon, content=content)
 
 
-def open_dataset(folder: Path) -> YoloDataset:
+def open_yolo_folder(folder: Path) -> YoloDataset:
     """Open a YOLO folder.
 
     Args:
@@ -239,5 +245,8 @@ def _label_content(image: Path) -> bytes:
 
 
 def _fingerprint(path: Path, name: PurePosixPath, content: bytes) -> bytes:
-    header = f"{name}\n{path.stat().st_size} {len(content)}\n"
+    size, _ = state(path) or (None, None)
+    if size is None:
+        raise InputError("no such image; convert without --labels-only, or restore it", path=path)
+    header = f"{name}\n{size} {len(content)}\n"
     return header.encode("utf-8", "surrogateescape") + content

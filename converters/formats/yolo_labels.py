@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from class_maps import InputError, shortened
 from class_maps.text_files import decoded
-from converters.boxes import NOISE
+from converters.boxes import NOISE, xyxy_to_cxcywh
 from converters.names import IMAGE_FOLDER, LABELS
+from converters.page import Page
 
 TRACKED = 7
 """Numbers in a line of a tracked box, which ends with a confidence and an integer; as many as of a
@@ -38,6 +39,12 @@ def label_path(image: Path) -> Path:
     if last is not None:
         parts[last] = LABELS
     return Path(*parts).with_suffix(".txt")
+
+
+def millionths(page: Page) -> NDArray[np.int32]:
+    """Return centre, width and height of the boxes in millionths of the image, shape ``(N, 4)``."""
+    sides = [page.width, page.height, page.width, page.height]
+    return np.rint(xyxy_to_cxcywh(page.boxes_xyxy) / sides * 1_000_000).astype(np.int32)
 
 
 def parse(content: bytes, path: Path, n_names: int) -> LabelRows:

@@ -11,6 +11,7 @@ from converters.files.process_pool import in_order
 from converters.formats import AnnotationSource
 from converters.names import IMAGE_FOLDER, LABELS
 from converters.parts.cluster import on_cluster
+from converters.parts.packing import PageTars
 from converters.parts.plan import Part, PartFile
 from converters.parts.records import PartRecord, pages_path, read_record, write_record
 from converters.parts.store import stored, stored_pages
@@ -165,8 +166,12 @@ def make_part(
     counts = Tally()
     fingerprint = part.fingerprint(options) if is_kept else ""  # before anything is read
     jobs = jobs_of(part, folder, options, counts, workers)
+    tars = PageTars()
     with closing(in_order(prepare, jobs, workers)) as prepared:
-        yield from stored(prepared, pages_path(folder, part.number)) if is_kept else prepared
+        pages = stored(prepared, pages_path(folder, part.number)) if is_kept else prepared
+        yield from tars.noted(pages)
+    if options.image_mode == "tar":
+        tars.join(folder, part)
     record = PartRecord(
         fingerprint=fingerprint,
         sha256=tuple(entry.file.sha256() for entry in part.files),

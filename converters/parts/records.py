@@ -14,6 +14,7 @@ from converters.files.output_lock import locked_path
 from converters.files.packed import pack
 from converters.formats.yolo_labels import label_path
 from converters.names import IMAGE_FOLDER, LABELS, TILE
+from converters.parts.packing import tars_of
 from converters.parts.plan import Part
 from converters.parts.store import decode, stored_pages
 from converters.tally import Tally
@@ -98,11 +99,11 @@ def locked_part(folder: Path, number: int) -> AbstractContextManager[None]:
     return locked_path(path, path, option="--shard")
 
 
-def keep_parts(folder: Path, finished: Sequence[Part]) -> None:
+def keep_parts(folder: Path, finished: Sequence[Part], options: ConversionOptions) -> None:
     """Remove everything but the finished parts from an incomplete data set.
 
     Raises:
-        OmrError: An image or label file of a finished part is missing.
+        OmrError: An image, tar file or label file of a finished part is missing.
     """
     kept = {IMAGE_FOLDER, LABELS, RECORDS} if finished else set()
     for path in folder.iterdir():
@@ -111,6 +112,10 @@ def keep_parts(folder: Path, finished: Sequence[Part]) -> None:
     for path in (folder / RECORDS).glob(f"*{DONE}"):  # of a larger data set
         if int(path.stem) not in {part.number for part in finished}:
             path.unlink()
+    if options.image_mode == "tar":
+        tars = {tar for part in finished for tar in tars_of(folder, part)}
+        _keep_only(tars, folder / IMAGE_FOLDER)
+        return
     images = set(_images(folder, finished))
     _keep_only(images, folder / IMAGE_FOLDER)
     _keep_only({*map(label_path, images)}, folder / LABELS)
@@ -145,6 +150,7 @@ def remove_unfinished(folder: Path, parts: Sequence[Part]) -> None:
     """Remove the images and labels of parts that were begun but not finished, beside others."""
     if not any(pages_path(folder, part.number).exists() for part in parts):
         return
+    numbers = {f"{part.number:05d}" for part in parts}
     pages = {
         PurePosixPath(entry.split_of(image), entry.output_name(image).with_suffix(""))
         for part in parts
@@ -154,5 +160,6 @@ def remove_unfinished(folder: Path, parts: Sequence[Part]) -> None:
     for kind in (IMAGE_FOLDER, LABELS):
         for path in _files(folder / kind):
             page = PurePosixPath(path.relative_to(folder / kind)).with_suffix("")
-            if page in pages or page.with_name(TILE.sub("", page.name)) in pages:
+            is_tar = path.suffix == ".tar" and path.name[:5] in numbers
+            if page in pages or page.with_name(TILE.sub("", page.name)) in pages or is_tar:
                 path.unlink()

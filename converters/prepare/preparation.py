@@ -4,7 +4,7 @@ Jobs and results can be pickled and contain everything that the worker and the m
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -16,6 +16,7 @@ from class_maps import InputError
 from converters import image_headers, images, tally
 from converters.files.placing import link
 from converters.formats.yolo import write_labels
+from converters.image_tars import find_in_tar, page_tar, write_tar
 from converters.names import ImageMode
 from converters.page import Page
 from converters.prepare.candidates import CandidateLimits, find_candidates
@@ -154,7 +155,7 @@ def prepare(job: Job) -> PreparedPage:
         for output in outputs:
             write_labels(output, job.label_out)
     page_hash, is_reencoded = "", False
-    if source and job.image_mode != "copy":
+    if source and job.image_mode in {"link", "reference"}:
         is_reencoded = _link_image(source, job, outputs)
     elif source and job.image_out:
         page_hash = _write_images(source, job, page, outputs, job.image_out)
@@ -249,7 +250,7 @@ def _write_images(
         job: The page as read, and its options.
         page: The scaled page.
         outputs: The page or its tiles; empty if all tiles are blank and dropped.
-        folder: Output folder.
+        folder: Output folder; a tar file per page if images go to shards.
 
     Returns:
         Hash of the image file if the page was cut or scaled; empty if it was copied.
@@ -257,19 +258,35 @@ def _write_images(
     Raises:
         InputError: The image is damaged, or has another size than its labels assume.
     """
-    if job.options.keep_images:
-        copied = folder / outputs[0].image
-        images.copy(source.path, copied)
-        _check_size(image_headers.size(copied), job.page, source.path)
-        return ""
+    is_copied = job.options.keep_images
+    contents = _copied(source, job, outputs[0]) if is_copied else _cut(source, job, page, outputs)
+    if job.image_mode == "tar":
+        write_tar(folder / page_tar(job.page.image), contents)
+    else:
+        for name, content in contents:
+            (folder / name).write_bytes(content)
+    return "" if is_copied else hashlib.sha256(source.content).hexdigest()
+
+
+def _copied(source: _SourceImage, job: Job, output: Page) -> Iterator[tuple[PurePosixPath, bytes]]:
+    """Yield the name and the bytes of the image of a whole page."""
+    content = images.copied(source.path, output.image.suffix)
+    _check_size(image_headers.size(source.path, content=content), job.page, source.path)
+    yield output.image, content
+
+
+def _cut(
+    source: _SourceImage, job: Job, page: Page, outputs: Sequence[Page]
+) -> Iterator[tuple[PurePosixPath, bytes]]:
+    """Yield the name and the bytes of each image of a page that is scaled or cut."""
     pixels = source.pixels
     _check_size(pixels.shape[1::-1], job.page, source.path)
     if pixels.shape[:2] != (page.height, page.width):
         pixels = images.scaled(pixels, page.width, page.height)
     for output in outputs:
         x, y = (output.placement.x, output.placement.y) if output.placement else (0, 0)
-        images.write(pixels[y : y + output.height, x : x + output.width], folder / output.image)
-    return hashlib.sha256(source.content).hexdigest()
+        tile = pixels[y : y + output.height, x : x + output.width]
+        yield output.image, images.png(tile)
 
 
 def _link_image(source: _SourceImage, job: Job, outputs: Sequence[Page]) -> bool:
@@ -283,6 +300,9 @@ def _link_image(source: _SourceImage, job: Job, outputs: Sequence[Page]) -> bool
             be re-encoded but is referred to.
     """
     [output] = outputs
+    if find_in_tar(source.path):
+        reason = "is in a tar file, which cannot be linked; use --images copy or --images tar"
+        raise InputError(reason, path=source.path)
     is_ambiguous = image_headers.is_ambiguous(source.path)
     is_plain = not is_ambiguous and source.path.suffix == output.image.suffix
     _check_size(images.check_complete(source.path), job.page, source.path)

@@ -20,7 +20,7 @@ from converters.files.placing import link, link_or_copy
 from converters.formats.data_yaml import DATA_YAML
 from converters.formats.image_folders import files_in
 from converters.formats.yolo import write_data_yaml
-from converters.formats.yolo_dataset import YoloDataset, open_dataset
+from converters.formats.yolo_dataset import YoloDataset, open_yolo_folder
 from converters.formats.yolo_labels import label_path
 from converters.names import IMAGE_FOLDER, LABELS, SHEETS, count_of
 from converters.splitting.images import SplitImage, read_split_images
@@ -65,7 +65,7 @@ def split_dataset(
     Raises:
         OmrError: The data set, the options or the output is invalid, or writing failed.
     """
-    dataset = open_dataset(data)
+    dataset = open_yolo_folder(data)
     left_out = sorted(p.name for p in dataset.root.iterdir() if p.name not in _WRITTEN)
     left_out = [name for name in left_out if not name.startswith(".")]
     if out is None:

@@ -132,11 +132,14 @@ def _config(context: typer.Context) -> "TrainConfig":
 
 def _note_skipped_files(config: "TrainConfig") -> None:
     """Report the files and folders of the data sets that are not read."""
+    from converters.formats.datasets import open_dataset
+    from converters.formats.parquet_dataset import ParquetDataset
     from converters.formats.yolo import YoloSplit
-    from converters.formats.yolo_dataset import open_dataset
 
     for folder in config.sources().folders:
-        for remark in YoloSplit(open_dataset(folder), "train").warnings:
+        dataset = open_dataset(folder)
+        is_parquet = isinstance(dataset, ParquetDataset)
+        for remark in (dataset if is_parquet else YoloSplit(dataset, "train")).warnings:
             note(remark)
 
 

@@ -85,7 +85,7 @@ def suggest(
         omr heads suggest data --strategy geometry --heads 4 --out heads.yaml
         omr heads suggest data --strategy collision --heads 3
     """
-    from converters.formats.yolo_dataset import open_dataset
+    from converters.formats.datasets import open_dataset
 
     with loading_torch(as_json=as_json):
         from converters.formats.skipped_files import skipped_files

@@ -62,7 +62,7 @@ def lint(
         omr lint data --json
         omr lint data --weights harmony-tiny --worklist worklist
     """
-    from converters.formats.yolo_dataset import open_dataset
+    from converters.formats.datasets import open_dataset
     from eval.lint.config_file import read_config
     from eval.lint.rules import default_settings
     from omr.label_worklist import worklist_folder

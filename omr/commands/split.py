@@ -89,7 +89,7 @@ def _check(data: Path, out: Path | None, given: dict[str, Any], *, as_json: bool
         unused.append(f"OUT {out}")
     if unused:
         raise ConfigError(f"--check: writes nothing; omit {' and '.join(unused)}")
-    from converters.formats.yolo_dataset import open_dataset
+    from converters.formats.datasets import open_dataset
     from converters.splitting.images import read_split_images
     from converters.splitting.leaks import find_leaks
     from omr.split_summary import print_leaks

@@ -8,7 +8,8 @@ from typing import Literal, TypeAlias
 from class_maps import ConfigError, InputError
 from converters import images
 from converters.files.atomic_folder import MANIFEST
-from converters.formats.yolo_dataset import YoloDataset, open_dataset
+from converters.formats.datasets import open_dataset
+from converters.formats.yolo_dataset import YoloDataset
 from converters.images import Pixels
 from converters.manifest import Manifest, Preparation, preparation, read_manifest
 from converters.page import Page

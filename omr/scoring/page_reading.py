@@ -8,7 +8,7 @@ import numpy as np
 
 from class_maps import ConfigError
 from converters import image_headers
-from converters.formats.yolo_dataset import open_dataset
+from converters.formats.datasets import open_dataset
 from converters.page import Page
 from eval.metrics.coco import evaluate
 from eval.metrics.f1 import Matches, match

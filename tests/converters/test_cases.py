@@ -14,8 +14,8 @@ import class_maps
 from class_maps import ConfigError, InputError
 from converters import images
 from converters.conversion import ConversionOptions, convert
+from converters.formats.datasets import open_dataset
 from converters.formats.sources import identity_map, open_source
-from converters.formats.yolo_dataset import open_dataset
 from converters.manifest import read_manifest
 from converters.names import percent_decoded
 from converters.prepare.preparation import PreparationOptions

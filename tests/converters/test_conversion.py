@@ -25,8 +25,8 @@ from class_maps import ConfigError, InputError, OmrError
 from converters import images, opened_sources
 from converters.conversion import ConversionOptions, convert
 from converters.files.hashes import sha256
+from converters.formats.datasets import open_dataset
 from converters.formats.sources import open_source
-from converters.formats.yolo_dataset import open_dataset
 from converters.manifest import ConvertedPages, converted_pages, read_manifest
 from converters.prepare.cleaning import CleaningOptions
 from converters.prepare.preparation import PreparationOptions

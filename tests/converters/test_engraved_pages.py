@@ -9,9 +9,9 @@ from deepscores import NOTE, content, engraved, write
 import class_maps
 from class_maps import ConfigError, InputError
 from converters.conversion import ConversionOptions, convert
+from converters.formats.datasets import open_dataset
 from converters.formats.deepscoresv2 import DeepScoresFile
 from converters.formats.sources import identity_map, open_source
-from converters.formats.yolo_dataset import open_dataset
 
 BARLINE, LYRICS = ("1001", [60, 10, 62, 60]), ("1012", [60, 70, 70, 80])
 

@@ -5,8 +5,8 @@ from PIL import Image
 
 from class_maps import load
 from converters.conversion import ConversionOptions, convert
+from converters.formats.datasets import open_dataset
 from converters.formats.skipped_files import skipped_files
-from converters.formats.yolo_dataset import open_dataset
 
 WARNING = "only the first page or frame is read of 2 images ({}: 12, ...)"
 

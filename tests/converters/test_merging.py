@@ -11,7 +11,7 @@ from engraved import engraved_pages
 import class_maps
 from class_maps import ConfigError, InputError, OmrError
 from converters.conversion import ConversionOptions, convert
-from converters.formats.yolo_dataset import open_dataset
+from converters.formats.datasets import open_dataset
 from converters.manifest import read_manifest
 from converters.prepare.preparation import PreparationOptions
 from converters.prepare.tiles import TileOptions

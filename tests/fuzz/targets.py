@@ -11,8 +11,8 @@ from yolo_folders import write_yolo
 import class_maps
 from converters import images
 from converters.engraving import music_files
+from converters.formats.datasets import open_dataset
 from converters.formats.sources import identity_map, open_source
-from converters.formats.yolo_dataset import open_dataset
 from converters.formats.yolo_labels import parse
 from converters.manifest import Manifest, read_manifest
 from converters.tally import Tally

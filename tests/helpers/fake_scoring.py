@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 from converters import images
 from converters.files.hashes import short_hashes
-from converters.formats.yolo_dataset import open_dataset
+from converters.formats.datasets import open_dataset
 from converters.page import Page
 from omr.commands.eval import evaluate
 from omr.scoring import model_predictions

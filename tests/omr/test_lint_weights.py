@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 import class_maps
 from class_maps import ConfigError
 from converters.conversion import ConversionOptions, convert
-from converters.formats.yolo_dataset import open_dataset
+from converters.formats.datasets import open_dataset
 from eval.lint.pages import lint_pages
 from omr import label_predictions
 from omr.cli import app

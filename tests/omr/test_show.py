@@ -12,7 +12,7 @@ from second_run import during
 from typer.testing import CliRunner, Result
 
 from class_maps import ConfigError, InputError
-from converters.formats.yolo_dataset import open_dataset
+from converters.formats.datasets import open_dataset
 from converters.images import Pixels
 from eval.pictures.drawing import class_colour
 from omr import page_picture

@@ -11,7 +11,7 @@ from fake_scoring import Predictor, fake_predictor, make_data, record, run
 import class_maps
 from converters import images
 from converters.conversion import ConversionOptions, convert
-from converters.formats.yolo_dataset import open_dataset
+from converters.formats.datasets import open_dataset
 from converters.prepare.preparation import PreparationOptions
 from converters.prepare.tiles import TileOptions
 from training.config import TrainConfig

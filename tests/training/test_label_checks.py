@@ -15,7 +15,7 @@ from planted_labels import Bug, planted
 import class_maps
 from class_maps import InputError
 from converters.conversion import ConversionOptions, convert
-from converters.formats.yolo_dataset import open_dataset
+from converters.formats.datasets import open_dataset
 from converters.formats.yolo_labels import label_path
 from converters.prepare.preparation import PreparationOptions
 from converters.prepare.tiles import TileOptions

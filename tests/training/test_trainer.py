@@ -18,7 +18,7 @@ from ultralytics.utils.loss import E2ELoss
 from ultralytics.utils.torch_utils import unwrap_model
 
 from class_maps import ConfigError, InputError
-from converters.formats.yolo_dataset import open_dataset
+from converters.formats.datasets import open_dataset
 from settings.run_files import CONFIG_FILE
 from settings.training import AssignerName, ClassLoss
 from training.assigners.simota import SparseSimOTA

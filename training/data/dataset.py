@@ -19,6 +19,7 @@ from ultralytics.utils import IterableSimpleNamespace
 
 from converters.formats.labelled_files import ImageLabels
 from converters.image_headers import check_unchanged
+from converters.image_tars import ReadAhead
 from converters.images import read_bgr, resize_longer_side
 from training.data.allowed_transforms import (
     FreeImages,
@@ -29,8 +30,9 @@ from training.data.allowed_transforms import (
 )
 from training.data.augmentation import SymbolCounter
 from training.data.device_prefetch import DeviceLoader
-from training.data.multi_dataset import MultiDataset, WeightedSampler
+from training.data.multi_dataset import MultiDataset
 from training.data.sampling import Draw, EpochSampler, seed_draw
+from training.data.weighted_sampler import WeightedSampler
 from training.losses.assigner_factory import PairCounter
 from training.runtime.distributed import rank
 
@@ -67,6 +69,7 @@ class OmrDataset(YOLODataset):
         self.multi_dataset = multi_dataset
         self.seed = seed
         self._image_labels = image_labels
+        self._read_ahead = ReadAhead()
         # Ultralytics removes the sizes from its labels when it batches images of similar shape.
         self._sizes = {file: (image.width, image.height) for file, image in image_labels.items()}
         super().__init__(**options)
@@ -83,6 +86,7 @@ class OmrDataset(YOLODataset):
             if self.counter is not None:
                 self.counter.epoch = index.epoch
             index = index.image
+        self._read_ahead(Path(self.im_files[index]))
         sample: dict[str, Any] = super().__getitem__(index)
         return sample
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from class_maps import InputError
 from converters.formats.labelled_files import ImageLabels, labelled_files
+from converters.formats.parquet_dataset import ParquetDataset
 from converters.formats.yolo_dataset import YoloDataset
 from converters.formats.yolo_labels import label_path
 from eval.html.number_format import counted
@@ -67,8 +68,11 @@ def no_symbols(datasets: Iterable[YoloDataset], split: str) -> str:
         datasets: Data sets whose images all have no symbols.
         split: Split of these data sets.
     """
+    datasets = [*datasets]
     images = [path for dataset in datasets for path in dataset.image_paths(split)]
     problem = f"no symbols in any of {counted(len(images), 'image', 'images')}"
+    if any(isinstance(dataset, ParquetDataset) for dataset in datasets):
+        return f"{problem}: the tables of symbols are empty; add pages with symbols"
     if any(label_path(image).is_file() for image in images):
         return f"{problem}: the label files are empty; add pages with symbols"
     expected = label_path(images[0]) if images else None
@@ -97,6 +101,9 @@ def _read_split(dataset: YoloDataset, split: str) -> SplitLabels:
         digest.update(file.fingerprint)
         duplicates += file.n_duplicates
         images[file.path] = file.labels
+    if isinstance(dataset, ParquetDataset):  # read table by table
+        paths = dataset.image_paths(split)
+        images = {file: images[file] for file in (str(path.absolute()) for path in paths)}
     n_symbols = [len(labels.rows) for labels in images.values()]
     counts = LabelCounts(
         images=len(n_symbols),

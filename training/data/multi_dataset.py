@@ -20,10 +20,14 @@ from numpy.typing import NDArray
 
 from class_maps import ConfigError, InputError, with_nearest
 from converters.formats.data_yaml import DATA_YAML
-from converters.formats.yolo_dataset import YoloDataset, open_dataset
+from converters.formats.datasets import open_dataset
+from converters.formats.yolo_dataset import YoloDataset
+from converters.image_tars import chunk_numbers
 from converters.manifest import Manifest, Preparation, preparation, read_manifest
 from converters.names import IMAGE_FOLDER
-from training.data.class_balance import repeat_counts, repeat_factors
+from settings.training import SHUFFLE_BUFFER
+from training.data.class_balance import repeat_factors
+from training.data.weighted_sampler import Shuffle, WeightedSampler
 
 EVERY_NAME = "all"
 """Value of ``merge_classes`` that merges every class name."""
@@ -48,6 +52,8 @@ class DatasetOptions:
     """Class names with the same meaning in every data set; ``("all",)`` for every name."""
     balance_threshold: float = 0.0
     """Frequency below which a class is rare, and its images are drawn more often; 0 for never."""
+    shuffle_buffer: int = SHUFFLE_BUFFER
+    """Number of images in tar files that are shuffled together, see :class:`Shuffle`."""
 
     def __post_init__(self) -> None:
         resolved = [folder.resolve() for folder in self.folders]
@@ -172,7 +178,7 @@ class MultiDataset:
         seed: int,
         rank: int = 0,
         n_ranks: int = 1,
-    ) -> "WeightedSampler":
+    ) -> WeightedSampler:
         """Build the sampler of the training images of all sources.
 
         Args:
@@ -192,8 +198,25 @@ class MultiDataset:
             if not self.options.sampling_weights:
                 weights = np.bincount(sources, repeats)
         return WeightedSampler(
-            members, weights, repeats=repeats, seed=seed, rank=rank, n_ranks=n_ranks
+            members,
+            weights,
+            repeats=repeats,
+            seed=seed,
+            rank=rank,
+            n_ranks=n_ranks,
+            shuffles=[
+                self._shuffle(i, [files[image] for image in images.tolist()])
+                for i, images in enumerate(members)
+            ],
         )
+
+    def _shuffle(self, source: int, files: Sequence[str]) -> Shuffle:
+        """Return the random order of the training images of a source."""
+        buffer = self.options.shuffle_buffer
+        if len(files) <= buffer:
+            return Shuffle()
+        folder = self.sources[source].dataset.splits["train"].absolute()
+        return Shuffle(chunks=chunk_numbers(files, folder), buffer=buffer)
 
 
 def _folders(file: str) -> Iterator[str]:
@@ -302,89 +325,3 @@ def _check_clashes(
 
 def _is_one_map(names: Sequence[str]) -> bool:
     return len(set(names)) == 1 and names[0] != ""
-
-
-class WeightedSampler:
-    """Sampler of images from several sources by weight, reproducible on every device.
-
-    An epoch has as many images as the data sets together. The sources are interleaved, so that
-    every part of an epoch has nearly the requested proportions. The images of a source are drawn in
-    rounds of as many draws as images, which may take several epochs, or only a part of one. Without
-    repeat factors, every image is drawn once per round.
-
-    Args:
-        members: Indices of the images of each source.
-        weights: Sampling weight of each source; only their ratios matter.
-        repeats: Repeat factor of each image; only the ratios within a source matter.
-        seed: Seed of the random order.
-        rank: Number of this device.
-        n_ranks: Number of devices; their images are disjoint.
-    """
-
-    def __init__(
-        self,
-        members: Sequence[NDArray[np.int64]],
-        weights: Sequence[float] | NDArray[np.float64],
-        *,
-        repeats: NDArray[np.float64],
-        seed: int,
-        rank: int = 0,
-        n_ranks: int = 1,
-    ) -> None:
-        self._members = members
-        self._repeats = [repeats[images] for images in members]
-        self._seed = seed % 2**32
-        self._rank, self._n_ranks = rank, n_ranks
-        n_images = math.ceil(sum(len(images) for images in members) / n_ranks)
-        self.counts = apportion(n_images, weights)
-        """Images of each source per epoch and device."""
-        positions = [(np.arange(n) + 0.5) / n for n in self.counts]
-        interleaved = np.argsort(np.concatenate(positions), kind="stable")
-        self._source_at = np.repeat(np.arange(len(members)), self.counts)[interleaved]
-        self._next_epoch = 0
-
-    def __len__(self) -> int:
-        return len(self._source_at)
-
-    def __iter__(self) -> Iterator[int]:
-        """Yield the images of the next epoch."""
-        epoch, self._next_epoch = self._next_epoch, self._next_epoch + 1
-        images = np.empty(len(self), np.int64)
-        for source, n in enumerate(self.counts):
-            numbers = (epoch * n + np.arange(n)) * self._n_ranks + self._rank
-            images[self._source_at == source] = self._images(source, numbers)
-        yield from images.tolist()
-
-    def set_epoch(self, epoch: int) -> None:
-        """Continue from an epoch; epochs before the next one have no effect."""
-        self._next_epoch = max(self._next_epoch, epoch)
-
-    def draws_per_epoch(self) -> NDArray[np.float64]:
-        """Return how often each image is drawn per epoch on all devices, on average."""
-        draws = np.zeros(sum(map(len, self._members)))
-        for images, repeats, n in zip(self._members, self._repeats, self.counts, strict=True):
-            draws[images] = n * self._n_ranks * repeats / repeats.sum()
-        return draws
-
-    def _images(self, source: int, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the images of a source with the given draw numbers over the whole run."""
-        members = self._members[source]
-        images = np.empty(len(numbers), np.int64)
-        rounds = numbers // len(members)
-        offset = np.random.default_rng((self._seed, source)).random()
-        for i in np.unique(rounds):
-            drawn = np.repeat(members, repeat_counts(self._repeats[source], int(i), offset))
-            order = np.random.default_rng((self._seed, source, int(i))).permutation(drawn)
-            images[rounds == i] = order[numbers[rounds == i] % len(members)]
-        return images
-
-
-def apportion(n: int, weights: Sequence[float] | NDArray[np.float64]) -> list[int]:
-    """Divide a number by weights, using largest remainders, into parts of at least one."""
-    exact = np.array(weights, dtype=np.float64)
-    exact *= n / exact.sum()
-    parts = np.floor(exact).astype(np.int64)
-    largest = np.argsort(parts - exact, kind="stable")
-    parts[largest[: n - parts.sum()]] += 1
-    counts: list[int] = np.maximum(parts, 1).tolist()
-    return counts

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.utils.data import Sampler
 
-from training.data.multi_dataset import WeightedSampler
+from training.data.weighted_sampler import WeightedSampler
 
 
 class Draw(NamedTuple):

@@ -13,11 +13,11 @@ from strategies import pages
 from class_maps import CategoryMapping, ConfigError, InputError
 from converters import images
 from converters.formats.coco import CocoFile, CocoWriter
+from converters.formats.datasets import open_dataset
 from converters.formats.json_files import split_of
 from converters.formats.parquet import ParquetWriter
 from converters.formats.sources import format_of, open_source
 from converters.formats.yolo import YoloWriter, label_lines, write_labels
-from converters.formats.yolo_dataset import open_dataset
 from converters.formats.yolo_labels import label_path
 from converters.page import Page
 from converters.tally import Tally

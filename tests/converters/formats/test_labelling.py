@@ -12,8 +12,8 @@ import class_maps
 from converters import images
 from converters.conversion import ConversionOptions, convert
 from converters.formats.coco import CocoFileWriter
+from converters.formats.datasets import open_dataset
 from converters.formats.labelme import LabelmeWriter
-from converters.formats.yolo_dataset import open_dataset
 from converters.page import Page
 
 NAMES = ("note", "stem")

@@ -17,10 +17,10 @@ from strategies import pages
 from class_maps import CategoryMapping, InputError, MissingExtraError, OmrError
 from converters.conversion import ConversionOptions, convert
 from converters.formats import parquet, parquet_source, parquet_tables
+from converters.formats.datasets import open_dataset
 from converters.formats.parquet import ParquetWriter
 from converters.formats.parquet_source import open_files
 from converters.formats.sources import identity_map, open_source
-from converters.formats.yolo_dataset import open_dataset
 from converters.page import Page, Placement
 from converters.tally import Tally
 

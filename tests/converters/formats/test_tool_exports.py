@@ -14,8 +14,8 @@ import class_maps
 from class_maps import ConfigError, InputError
 from converters import images
 from converters.conversion import ConversionOptions, convert
+from converters.formats.datasets import open_dataset
 from converters.formats.sources import format_of
-from converters.formats.yolo_dataset import open_dataset
 
 FORMATS = ("coco", "yolo", "voc")
 MAP = "name: m\nclasses: [note, stem]\nsources:\n" + "".join(

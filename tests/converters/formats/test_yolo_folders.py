@@ -11,8 +11,8 @@ import class_maps
 from class_maps import InputError, shortened
 from converters import images
 from converters.conversion import ConversionOptions, convert
+from converters.formats.datasets import open_dataset
 from converters.formats.sources import open_source
-from converters.formats.yolo_dataset import open_dataset
 from converters.formats.yolo_labels import parse
 from converters.manifest import read_manifest
 

@@ -13,8 +13,8 @@ import class_maps
 from class_maps import InputError
 from converters import images
 from converters.conversion import ConversionOptions, convert
+from converters.formats.datasets import open_dataset
 from converters.formats.sources import identity_map, open_source
-from converters.formats.yolo_dataset import open_dataset
 from converters.prepare.cleaning import CleaningOptions
 from converters.prepare.preparation import PreparationOptions
 from converters.tally import Tally

@@ -9,7 +9,7 @@ from yolo_folders import draw, write_yolo
 import class_maps
 from class_maps import ConfigError
 from converters.conversion import ConversionOptions, convert
-from converters.formats.yolo_dataset import open_dataset
+from converters.formats.datasets import open_dataset
 from converters.formats.yolo_labels import label_path
 from converters.manifest import converted_pages, read_manifest
 from converters.page_groups import GroupBy

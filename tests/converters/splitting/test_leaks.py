@@ -12,7 +12,7 @@ from yolo_folders import write_yolo
 import class_maps
 from converters import images
 from converters.conversion import ConversionOptions, convert
-from converters.formats.yolo_dataset import open_dataset
+from converters.formats.datasets import open_dataset
 from converters.prepare.preparation import PreparationOptions
 from converters.prepare.tiles import TileOptions
 from converters.splitting.images import read_split_images

@@ -8,7 +8,8 @@ from engraved import engraved_pages
 
 import class_maps
 from converters.conversion import ConversionOptions, convert
-from converters.formats.yolo_dataset import YoloDataset, open_dataset
+from converters.formats.datasets import open_dataset
+from converters.formats.yolo_dataset import YoloDataset
 from eval.lint.pages import LintPage, lint_pages
 
 

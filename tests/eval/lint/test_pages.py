@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from yolo_folders import write_yolo
 
-from converters.formats.yolo_dataset import open_dataset
+from converters.formats.datasets import open_dataset
 from converters.manifest import Manifest
 from converters.page import Page
 from eval.lint.pages import RecordedPages, lint_pages

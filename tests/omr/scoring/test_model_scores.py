@@ -11,7 +11,7 @@ from tiled_data import write_data
 from typer.testing import CliRunner
 
 from class_maps import ConfigError
-from converters.formats.yolo_dataset import open_dataset
+from converters.formats.datasets import open_dataset
 from converters.manifest import Preparation
 from omr.cli import app
 from omr.scoring.result import ScoringResult

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from training.config import TrainConfig
 from training.data.class_balance import ClassDraws, class_draws, repeat_counts, repeat_factors
-from training.data.multi_dataset import DatasetOptions, MultiDataset, WeightedSampler, join
+from training.data.multi_dataset import DatasetOptions, MultiDataset, join
+from training.data.weighted_sampler import WeightedSampler
 from training.engine.inputs import open_inputs
 from training.trainer import ready_trainer, run_options
 

@@ -6,7 +6,7 @@ import pytest
 from ultralytics.data.utils import verify_image_label
 
 from class_maps import InputError
-from converters.formats.yolo_dataset import open_dataset
+from converters.formats.datasets import open_dataset
 from training.data.label_files import LabelCounts, read_labels
 
 

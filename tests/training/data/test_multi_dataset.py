@@ -27,10 +27,9 @@ from omr.scoring.class_matching import relabel
 from training.config import TrainConfig, read_config, save_config
 from training.data.multi_dataset import (
     DatasetOptions,
-    WeightedSampler,
-    apportion,
     join,
 )
+from training.data.weighted_sampler import WeightedSampler, apportion
 from training.engine.omr_trainer import OmrTrainer
 from training.engine.validator import SOURCE_METRIC, OmrValidator, source_names
 from training.models.checkpoints import load_weights, open_weights
@@ -487,7 +486,7 @@ def test_a_joint_run_counts_its_parts_and_is_resumed_with_all_of_them(
 
 def scores(weights: Path, folder: Path) -> float:
     """AP50 over the classes of a data set, as a mean."""
-    from converters.formats.yolo_dataset import open_dataset
+    from converters.formats.datasets import open_dataset
     from eval.metrics.coco import evaluate
 
     data = open_dataset(folder)

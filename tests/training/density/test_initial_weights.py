@@ -13,7 +13,7 @@ from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils.tal import TaskAlignedAssigner, make_anchors
 
 from class_maps import ConfigError
-from converters.formats.yolo_dataset import open_dataset
+from converters.formats.datasets import open_dataset
 from settings.head_config import BoxBranch, Group, HeadConfig
 from training.assigners.assignment import Anchors, Targets
 from training.assigners.predictions import DensePredictions

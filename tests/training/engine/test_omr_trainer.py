@@ -14,7 +14,7 @@ from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.utils.loss import E2ELoss
 from ultralytics.utils.torch_utils import unwrap_model
 
-from converters.formats.yolo_dataset import open_dataset
+from converters.formats.datasets import open_dataset
 from training.assigners.similarity import EPS, MIN_SCORE, ciou_nwd
 from training.assigners.static import StaticAssigner
 from training.assigners.task_aligned import SparseTaskAlignedAssigner

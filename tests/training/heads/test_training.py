@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from class_maps import ConfigError
-from converters.formats.yolo_dataset import open_dataset
+from converters.formats.datasets import open_dataset
 from training.config import TrainConfig, read_config
 from training.heads.grouped import GroupedDetect, SeparateDetect
 from training.models.checkpoints import load_weights

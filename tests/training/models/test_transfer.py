@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import ConfigError, InputError
-from converters.formats.yolo_dataset import open_dataset
+from converters.formats.datasets import open_dataset
 from settings.head_config import Group, HeadConfig
 from training.config import TrainConfig
 from training.heads.distance_bins import allow_below_zero, strides_below_zero

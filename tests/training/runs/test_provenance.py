@@ -12,7 +12,7 @@ import ultralytics
 
 from class_maps import ConfigError, InputError
 from converters.files.hashes import sha256, short_hashes
-from converters.formats.yolo_dataset import open_dataset
+from converters.formats.datasets import open_dataset
 from settings import head_config
 from settings.run_files import RECORD_FILE
 from training.config import TrainConfig, read_config

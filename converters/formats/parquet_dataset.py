@@ -1,0 +1,141 @@
+"""Data sets in Parquet tables, opened for training, evaluation and checks like YOLO folders.
+
+Labels are rounded to the six decimals of YOLO's label files, and images without tables are named as
+in a YOLO folder, so that both formats of a data set give the same training.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from class_maps import ClassMap, InputError
+from converters.boxes import cxcywh_to_xyxy
+from converters.formats.parquet_source import ParquetFile, open_files
+from converters.formats.sources import identity_map
+from converters.formats.yolo import label_lines
+from converters.formats.yolo_dataset import LabelledImage, YoloDataset
+from converters.formats.yolo_labels import millionths
+from converters.names import PARQUET_FOLDER
+from converters.page import Page
+from converters.tally import Tally
+
+FALLBACKS: Mapping[str, tuple[str, ...]] = {
+    "train": ("train", "val", "test"),
+    "val": ("val", "test", "train"),
+    "test": ("test",),
+}
+"""Tables that are read for each split, the first ones that exist, as ``data.yaml`` names them."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ParquetDataset(YoloDataset):
+    """An opened data set in Parquet tables."""
+
+    tables: Mapping[str, Sequence[ParquetFile]]
+    """Tables of images of each split, with their symbols."""
+    class_map: ClassMap
+    """Classes of the same names as those in the tables."""
+
+    def image_paths(self, split: str) -> list[Path]:
+        """List the images of a split, sorted by name.
+
+        Raises:
+            InputError: The split does not exist, or its tables list no image.
+        """
+        self.check_split(split)
+        folder = self.splits[split]
+        paths = [folder / row.image for table in self.tables[split] for row in table.rows]
+        if not paths:
+            raise InputError("lists no images", path=self.tables[split][0].path)
+        return sorted(paths)
+
+    def share_images(self, first: str, second: str) -> bool:
+        """Check whether two splits are the same tables, as in small data sets."""
+        known = first in self.tables and second in self.tables
+        return known and self.tables[first] is self.tables[second]
+
+    def labelled_images(self, split: str) -> Iterator[LabelledImage]:
+        """Yield the images of a split with their labels, table by table, sorted by name in each.
+
+        Raises:
+            InputError: A table is damaged, or contains an invalid value.
+        """
+        self.check_split(split)
+        return self._labelled_images(split)
+
+    def _labelled_images(self, split: str) -> Iterator[LabelledImage]:
+        [mapping] = self.class_map.sources.values()
+        for table in self.tables[split]:
+            for page in table.pages(mapping, self.class_map.labels, Tally()):
+                yield _labelled_image(page, self.splits[split])
+
+    def fingerprint(self, split: str) -> str:
+        """Hash the names and sizes of a split's images, and their labels.
+
+        Raises:
+            InputError: The split does not exist, or an image is missing.
+        """
+        digest = hashlib.sha256()
+        for image in self.labelled_images(split):
+            digest.update(image.fingerprint())
+        return digest.hexdigest()
+
+    def folder_name(self, split: str) -> str:
+        """Return the split of the tables that are read; empty if the split does not exist."""
+        return self.tables[split][0].split if split in self.tables else ""
+
+
+def _labelled_image(page: Page, folder: Path) -> LabelledImage:
+    """Return an image with its labels, exactly as they would be read from a label file."""
+    coordinates = millionths(page) / 1_000_000
+    sides = [page.width, page.height, page.width, page.height]
+    return LabelledImage(
+        path=folder / page.image,
+        page=Page(
+            image=page.image,
+            width=page.width,
+            height=page.height,
+            boxes_xyxy=cxcywh_to_xyxy(coordinates * sides),
+            labels=page.labels,
+        ),
+        rows=np.column_stack([page.labels, coordinates]),
+        is_polygon=np.zeros(len(page.labels), bool),
+        content=label_lines(page).encode("ascii"),
+    )
+
+
+def open_tables(folder: Path) -> ParquetDataset:
+    """Open a data set in Parquet tables.
+
+    Args:
+        folder: Folder of the data set, or its folder of tables.
+
+    Raises:
+        InputError: A table is missing, damaged or inconsistent.
+        MissingExtraError: polars is not installed.
+    """
+    files: dict[str, list[ParquetFile]] = {}
+    for file in open_files(folder):
+        rows = sorted(file.rows, key=lambda row: row.image)
+        files.setdefault(file.split, []).append(replace(file, rows=rows))
+    chosen = {
+        split: next((name for name in names if name in files), None)
+        for split, names in FALLBACKS.items()
+    }
+    tables = {split: files[name] for split, name in chosen.items() if name}
+    every = [file for of_split in files.values() for file in of_split]
+    class_map = identity_map("parquet", every)
+    is_folder = folder.absolute().name != PARQUET_FOLDER
+    return ParquetDataset(
+        root=folder if is_folder else folder.parent,
+        file=folder / PARQUET_FOLDER if is_folder else folder,
+        state=None,
+        names=class_map.names,
+        splits={split: of_split[0].image_folder for split, of_split in tables.items()},
+        warnings=tuple(remark for file in every for remark in file.warnings),
+        tables=tables,
+        class_map=class_map,
+    )

@@ -24,6 +24,7 @@ from omr.commands.export import export
 from omr.commands.heads import app as heads
 from omr.commands.lint import lint
 from omr.commands.predict import predict
+from omr.commands.profile import profile
 from omr.commands.runs import runs
 from omr.commands.sheet import sheet
 from omr.commands.show import show
@@ -41,6 +42,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "split": split,
     "sheet": sheet,
     "analyze-density": analyze_density,
+    "profile": profile,
     "train": train,
     "predict": predict,
     "eval": evaluate,

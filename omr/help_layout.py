@@ -33,6 +33,9 @@ PANELS: dict[str, dict[str, tuple[str, ...]]] = {
         "Memory": ("gpu", "measure"),
         "Report": ("wanted", "report"),
     },
+    "profile": {
+        "Measurement": ("steps", "trace"),
+    },
     "predict": {
         "Pages": ("staff_space", "scale", "dpi", "max_pixels"),
         "Network": ("weights", "conf", "batch", "device", "trust"),

@@ -1,0 +1,78 @@
+"""Steps of a training run that leaves no files, for measurements before the run itself."""
+
+import contextlib
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import torch
+from ultralytics.utils.torch_utils import autocast, unset_deterministic
+
+from class_maps import ConfigError
+from training.config import TrainConfig
+from training.data.worker_errors import without_worker_traceback
+from training.engine.omr_trainer import OmrTrainer
+from training.runtime.distributed import n_started
+from training.trainer import ready_trainer
+
+
+def check_one_device(config: TrainConfig, name: str) -> None:
+    """Check that a training run would use one device only.
+
+    Args:
+        config: Configuration of the training run.
+        name: Option or command that measures the steps.
+
+    Raises:
+        ConfigError: There are several devices.
+    """
+    if "," in config.device or n_started():
+        raise ConfigError(f"{name}: runs on one device; give one --device, without torchrun")
+
+
+@contextlib.contextmanager
+def trial(config: TrainConfig) -> Iterator[OmrTrainer]:
+    """Set up a training run in a temporary folder, ready for its first step.
+
+    Args:
+        config: Configuration of the training run on one device; ``out`` is not used.
+
+    Yields:
+        The trainer; it cannot be used after the block.
+
+    Raises:
+        ConfigError: The training run could not be started.
+        InputError: A data set or the weights cannot be read, or do not match.
+    """
+    # The files that a trainer writes at its start would look like an interrupted run.
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
+        trainer = ready_trainer(replace(config, out=Path(folder) / "run"))
+        trainer._model_train()
+        trainer.epoch = 0
+        try:
+            with without_worker_traceback():
+                yield trainer
+        finally:
+            unset_deterministic()
+            for loader in (trainer.train_loader, trainer.test_loader):
+                if hasattr(loader, "close"):  # not in the oldest Ultralytics
+                    loader.close()
+
+
+def batches(trainer: OmrTrainer) -> Iterator[dict[str, Any]]:
+    """Yield batches epoch by epoch, without end."""
+    for epoch in count():
+        trainer.train_loader.sampler.set_epoch(epoch)
+        yield from trainer.train_loader
+
+
+def in_precision(trainer: OmrTrainer) -> AbstractContextManager[None]:
+    """Compute in the training precision, as Ultralytics' loop does."""
+    half = torch.bfloat16 if trainer.args.amp == "bf16" else trainer.amp
+    context: AbstractContextManager[None] = autocast(half, device=trainer.device.type)
+    return context

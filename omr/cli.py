@@ -23,6 +23,7 @@ from omr.commands.eval import evaluate
 from omr.commands.export import export
 from omr.commands.heads import app as heads
 from omr.commands.lint import lint
+from omr.commands.log import app as log
 from omr.commands.predict import predict
 from omr.commands.runs import runs
 from omr.commands.sheet import sheet
@@ -49,7 +50,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "export": export,
     "demo": demo,
 }
-GROUPS = {"classes": classes, "heads": heads}
+GROUPS = {"classes": classes, "heads": heads, "log": log}
 
 
 def _help(command: Callable[..., None] | None) -> str:

@@ -26,6 +26,7 @@ from omr.commands.lint import lint
 from omr.commands.log import app as log
 from omr.commands.predict import predict
 from omr.commands.runs import runs
+from omr.commands.session import session
 from omr.commands.sheet import sheet
 from omr.commands.show import show
 from omr.commands.split import split
@@ -43,6 +44,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "sheet": sheet,
     "analyze-density": analyze_density,
     "train": train,
+    "session": session,
     "predict": predict,
     "eval": evaluate,
     "compare": compare,

@@ -25,7 +25,7 @@ from training.heads.distance_bins import strides_below_zero
 from training.heads.grouped import GroupedDetect
 from training.label_checks import check_labels
 from training.losses.loss_options import UNUSED
-from training.models.description import activation_kept
+from training.models.building import activation_kept
 from training.models.meta_tensors import MetaTensors
 from training.models.transfer import check_fit
 from training.runtime.devices import check_device

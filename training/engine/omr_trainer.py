@@ -44,7 +44,7 @@ from training.engine.validator import OmrValidator
 from training.heads.size_prior import head_priors, set_size_prior, sizes_of
 from training.losses.assigner_factory import PairCounter
 from training.losses.detection import detection_criterion
-from training.models.description import activation_kept
+from training.models.building import activation_kept
 from training.models.transfer import REPORT_FILE as TRANSFER_FILE
 from training.models.transfer import set_head, transfer
 from training.models.zoo import read_model

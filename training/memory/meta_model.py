@@ -17,8 +17,8 @@ from ultralytics.nn.tasks import DetectionModel
 from class_maps import ConfigError
 from settings.head_config import HeadConfig
 from training.heads.grouped import GroupedDetect
+from training.models.building import activation_kept
 from training.models.checkpoints import load_weights, weights_file
-from training.models.description import activation_kept
 from training.models.meta_tensors import MetaTensors
 from training.models.transfer import set_head, transfer
 from training.models.zoo import model_file, read_model

@@ -12,6 +12,7 @@ from eval.reports.density_report import StepMemory
 from training.config import TrainConfig
 from training.density.fitting_batch import check_batch
 from training.engine.omr_trainer import OmrTrainer
+from training.models.activations import activation_counts
 from training.single_steps import steps_of, temporary_trainer
 
 
@@ -25,6 +26,8 @@ class TrialRun:
     """Loss of the first step; finite."""
     weights_bytes: int
     """Bytes of the weights in single precision."""
+    activations: dict[str, dict[str, int]]
+    """Number of uses of each activation function in the backbone, neck and head."""
     network: str
     """Hash of the network's layers and initial weights, with a seed that all trials share."""
 
@@ -43,10 +46,17 @@ def try_run(config: TrainConfig) -> TrialRun:
     memory = check_batch(config)
     with temporary_trainer(replace(config, seed=0)) as trainer:
         network, weights_bytes = _network(trainer)
+        activations = activation_counts(trainer.model)
         loss = steps_of(trainer)(trainer.args.lr0)
     if not math.isfinite(loss):
         raise ConfigError("the loss of the first step is not finite; check the images and labels")
-    return TrialRun(memory=memory, loss=loss, weights_bytes=weights_bytes, network=network)
+    return TrialRun(
+        memory=memory,
+        loss=loss,
+        weights_bytes=weights_bytes,
+        activations=activations,
+        network=network,
+    )
 
 
 def _network(trainer: OmrTrainer) -> tuple[str, int]:

@@ -1,9 +1,11 @@
 """Files of a session's report: ``report.html`` and ``report.md``."""
 
+from dataclasses import replace
 from pathlib import Path
 
-from eval.html.page import PlotGroup, render
+from eval.html.page import PlotGroup, Table, render
 from eval.html.run_curves import RunCurve, run_curves
+from eval.reports.comparison import ModelComparison
 from eval.reports.comparison_page import method
 from eval.reports.comparison_text import (
     evidence,
@@ -53,7 +55,7 @@ def session_page(report: SessionReport, comparison_file: str) -> str:
         scope=comparison_scope(report),
         method=f"{method(comparison)} {scope(comparison)}" if comparison else "",
         warning=protocol_warning(comparison) if comparison else "",
-        ranking=ranking_table(comparison) if comparison else None,
+        ranking=_ranking(comparison) if comparison else None,
         pairs=[
             (
                 model.letter,
@@ -92,6 +94,13 @@ def _after_first(curves: list[RunCurve]) -> list[RunCurve]:
     ]
 
 
+def _ranking(comparison: ModelComparison) -> Table:
+    """Return all recipes, highest macro mean first."""
+    table = ranking_table(comparison)
+    columns = ["recipe" if column == "folder" else column for column in table.columns]
+    return replace(table, columns=columns)
+
+
 def session_markdown(report: SessionReport, files: tuple[str, str]) -> str:
     """Return the report as Markdown.
 
@@ -111,7 +120,7 @@ def session_markdown(report: SessionReport, files: tuple[str, str]) -> str:
         parts += [
             escaped(line) for line in (protocol_warning(comparison), *comparison.notes) if line
         ]
-        parts += [markdown_table(ranking_table(comparison))]
+        parts += [markdown_table(_ranking(comparison))]
         parts += [escaped(f"{method(comparison)} {scope(comparison)}")]
         for model, pair in others:
             parts.append(f"### {escaped(pair_title(comparison.models[0], model))}")

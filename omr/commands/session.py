@@ -117,13 +117,18 @@ def _show_checked(checked: "CheckedSession", *, as_json: bool) -> None:
     """Print the checked runs, and the faults."""
     trials = {trial.name: trial for trial in checked.preflight.trials}
     rows = [
-        (run.name, run.group, memory(trials[run.name].memory_bytes or None))
+        (
+            run.name,
+            run.group,
+            memory(trials[run.name].memory_bytes or None),
+            _activations(trials[run.name]),
+        )
         for run in checked.spec.runs
         if run.name in trials
     ]
     to = results(as_json=as_json)
     if rows:
-        columns = "first run of its recipe", "recipe", "memory"
+        columns = "first run of its recipe", "recipe", "memory", "activation functions"
         table("Tried with one real step each", columns, rows, to=to)
     _show_faults(checked.faults)
     runs = counted(len(checked.spec.runs), "run", "runs")
@@ -131,6 +136,14 @@ def _show_checked(checked: "CheckedSession", *, as_json: bool) -> None:
     paragraph(f"{runs}, {faults}", to=to)
     if as_json:
         print_json(checked.to_json())
+
+
+def _activations(trial: "Trial") -> str:
+    """Describe the uses of activation functions, such as ``backbone 36 silu, neck 23 silu``."""
+    parts = trial.activations.items()
+    return (
+        ", ".join(f"{part} {n} {name}" for part, uses in parts for name, n in uses.items()) or "-"
+    )
 
 
 def _show_change(name: str, state: "SessionState") -> None:

@@ -146,12 +146,12 @@ class SessionRunner:
         entry = read_run(folder)
         if entry.status == "finished":
             return None
-        if (weights / LAST_WEIGHTS).is_file():
+        if entry.epochs > 1 and (weights / LAST_WEIGHTS).is_file():
             raise ConfigError(
                 f"{folder}: {'; '.join(entry.problems)}; restore the files, or remove the folder "
                 "to train the run again"
             )
-        return [*new, "--force"]  # killed before the end of the first epoch
+        return [*new, "--force"]  # killed before it had saved the first epoch
 
     def _scoring(self, name: str) -> list[str]:
         scoring, weights = self.state.scoring, self.folder.run(name) / WEIGHTS_FOLDER / BEST_WEIGHTS

@@ -75,6 +75,7 @@ class CheckedSession:
                     "group": run.group,
                     "settings": dict(run.settings),
                     "memory_bytes": trials[run.name].memory_bytes if run.name in trials else None,
+                    "activations": trials[run.name].activations if run.name in trials else None,
                 }
                 for run in self.spec.runs
             ],
@@ -141,10 +142,14 @@ def run_session(
         todo = _todo(spec, state)
         save_state(folder.root, state)
 
+        def updated_report() -> SessionReport:
+            report = write_report(folder, state, names)
+            save_state(folder.root, state)
+            return report
+
         def after_change(name: str) -> None:
             if state.runs[name].status in ("done", "failed"):
-                write_report(folder, state, names)
-                save_state(folder.root, state)
+                updated_report()
             changed(name, state)
 
         runner = SessionRunner(
@@ -158,11 +163,9 @@ def run_session(
         try:
             runner.run([run.name for run in todo])
         except KeyboardInterrupt:
-            write_report(folder, state, names)
+            updated_report()
             raise InterruptedCommand(_interruption(options, state, names)) from None
-        report = write_report(folder, state, names)
-        save_state(folder.root, state)
-        return state, report
+        return state, updated_report()
 
 
 def _state(folder: SessionFolder, spec: SessionSpec, *, force: bool) -> SessionState:

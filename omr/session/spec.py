@@ -138,6 +138,10 @@ def _combined(
         return
     faults += _grid_faults(grid, named)
     axes = {key: values for key, values in grid.items() if isinstance(values, list) and values}
+    if len(axes) < len(grid) and not named:
+        return
+    if SEED in axes:  # last, so that the runs of a group are next to each other
+        axes[SEED] = axes.pop(SEED)
     n_runs = max(len(named), 1) * prod(map(len, axes.values()))
     if n_runs > MAX_RUNS:
         faults.append(Fault(run="", problem=f"{n_runs:,} runs; expected at most {MAX_RUNS:,}"))

@@ -10,12 +10,15 @@ import msgspec
 from class_maps import ConfigError, InputError, short_list
 from class_maps.text_files import read_bytes
 from converters.files.atomic_files import atomic_file
+from converters.files.output_lock import LOCK
 from converters.files.overwriting import is_free
 from converters.json_text import decode_unique
 from omr.session.spec import PlannedRun, Scoring, SessionSpec
 
 STATE_FILE = "session.json"
 """Marks a folder as that of a session."""
+FIRST_FILES = {LOCK, f"{STATE_FILE}.part"}
+"""Files of a session that was killed while it wrote its first state."""
 VERSION = 1
 MOST_NAMES = 5
 Status: TypeAlias = Literal["waiting", "training", "scoring", "done", "failed", "interrupted"]
@@ -82,7 +85,8 @@ def read_state(folder: Path) -> SessionState | None:
     """
     file = folder / STATE_FILE
     if not file.is_file():
-        if not is_free(folder):
+        is_new = is_free(folder) or {entry.name for entry in folder.iterdir()} <= FIRST_FILES
+        if not is_new:
             raise ConfigError(
                 f"{folder}: contains no {STATE_FILE}, so it is not the folder of a session; choose "
                 "another --out"

@@ -36,6 +36,8 @@ class Trial(msgspec.Struct, kw_only=True):
     memory_bytes: int = 0
     """Predicted memory of the fullest step."""
     weights_bytes: int = 0
+    activations: dict[str, dict[str, int]] = {}
+    """Number of uses of each activation function in each part of the network."""
     network: str = ""
     """Hash of the network's layers and initial weights."""
 
@@ -93,5 +95,6 @@ def _tried(request: TrialRequest, device: str) -> Trial:
         name=request.name,
         memory_bytes=result.memory.total_bytes,
         weights_bytes=result.weights_bytes,
+        activations=result.activations,
         network=result.network,
     )

@@ -1,4 +1,4 @@
-"""Training configuration of a command line, with the batch and learning rate ``auto`` computed."""
+"""Training configuration in which batches and learning rates given as ``auto`` are computed."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -11,10 +11,14 @@ if TYPE_CHECKING:
 
 
 def resolved_config(values: dict[str, Any]) -> "TrainConfig":
-    """Build the configuration, and compute a batch or learning rate given as ``auto``.
+    """Build a configuration, compute its batch and learning rate, and print what was computed.
 
     Args:
-        values: Settings that the user chose, by name.
+        values: Chosen settings by name.
+
+    Raises:
+        ConfigError: A setting is invalid, or not even one image fits into memory.
+        InputError: A data set or the weights cannot be read.
     """
     from training.config import TrainConfig
     from training.engine.learning_rate import resolved_rate, used_warmup

@@ -23,8 +23,7 @@ from converters.files.output_lock import locked_folder
 from converters.files.overwriting import check_files
 from converters.tracking import Track, untracked
 from training.config import TrainConfig
-from training.engine.omr_trainer import OmrTrainer
-from training.trial import batches, check_one_device, in_precision, trial
+from training.single_steps import check_one_device, steps_of, temporary_trainer
 
 LOWEST, HIGHEST = 1e-6, 1.0
 """Learning rates of the first step and of the last."""
@@ -115,9 +114,8 @@ def find_rate(
 
 def _tested(config: TrainConfig, track: Track[float]) -> RangeTest:
     """Run the learning-rate range test of a training configuration."""
-    with trial(config) as trainer:
-        trainer.guard = None  # the test needs to see where the loss diverges
-        return range_test(_step(trainer), rising_rates(), track)
+    with temporary_trainer(config) as trainer:
+        return range_test(steps_of(trainer), rising_rates(), track)
 
 
 def rising_rates() -> list[float]:
@@ -166,33 +164,3 @@ def running_means(losses: Sequence[float]) -> list[float]:
         weight = SMOOTHING * weight + 1
         means.append(total / weight)
     return means
-
-
-def _step(trainer: OmrTrainer) -> Callable[[float], float]:
-    """Build a function that takes one step at a learning rate and returns the loss before it."""
-    upcoming = batches(trainer)
-    base = trainer.args.lr0
-
-    def step(rate: float) -> float:
-        for group in trainer.optimizer.param_groups:
-            group["lr"] = rate * group["initial_lr"] / base
-        loss, n_images = 0.0, 0
-        for _ in range(trainer.state.batches_per_step):
-            batch = next(upcoming)
-            loss += _backward(trainer, batch)
-            n_images += len(batch["img"])
-            if not math.isfinite(loss):
-                break
-            trainer.optimizer_step()
-        return loss / n_images
-
-    return step
-
-
-def _backward(trainer: OmrTrainer, batch: dict[str, Any]) -> float:
-    """Accumulate the gradient of a batch, and return its loss."""
-    with in_precision(trainer):
-        losses, _ = trainer.model(trainer.preprocess_batch(batch))
-        loss = losses.sum()
-    trainer.scaler.scale(loss).backward()
-    return float(loss.detach())

@@ -38,7 +38,12 @@ from training.profiling.hooks import timed_assigner
 from training.profiling.kernels import covered, kernel_intervals
 from training.profiling.times import DensityTimes, StepProfile, StepTimes
 from training.runtime.library_loggers import muted_stderr
-from training.trial import batches, check_one_device, in_precision, trial
+from training.single_steps import (
+    batches,
+    check_one_device,
+    in_precision,
+    temporary_trainer,
+)
 
 BUSY_STEPS, TRACE_STEPS = 5, 2
 """Steps from which the GPU utilisation is measured, and steps of a trace."""
@@ -70,7 +75,9 @@ def profile_training(
             have no symbols.
     """
     check_one_device(config, "omr profile")
-    with trial(replace(config, validate=False, lint=False, tensorboard=False)) as trainer:
+    with temporary_trainer(
+        replace(config, validate=False, lint=False, tensorboard=False)
+    ) as trainer:
         if not trainer.inputs.counts["train"].symbols:
             datasets = [source.dataset for source in trainer.multi_dataset.sources]
             raise InputError(no_symbols(datasets, "train"), path=config.data)

@@ -11,7 +11,7 @@ from second_run import during
 from torch import Tensor, nn
 
 from class_maps import ConfigError
-from training import trial
+from training import lr_finder
 from training.assigners.assignment import Assignment
 from training.config import TrainConfig
 from training.engine.learning_rate import Rate, resolved_rate, used_warmup
@@ -276,7 +276,7 @@ def test_a_second_test_is_refused_before_it_starts(
             find_rate(config, force=True)
         raise KeyboardInterrupt
 
-    during(monkeypatch, trial, "ready_trainer", second)
+    during(monkeypatch, lr_finder, "temporary_trainer", second)
     with pytest.raises(KeyboardInterrupt):
         find_rate(config)
     assert not config.out.exists()

@@ -15,7 +15,7 @@ from training.memory.gpus import Gpu
 from training.profiling import profile as profiling
 from training.profiling.profile import profile_training
 from training.profiling.times import PARTS
-from training.trial import batches, trial
+from training.single_steps import batches, temporary_trainer
 
 CPU = torch.device("cpu")
 WHOLE = {"translate": 0.0, "scale": 0.0}
@@ -80,7 +80,7 @@ def test_a_step_trains_like_the_loop_of_ultralytics(dataset: Path, tmp_path: Pat
     config = config_of(dataset, tmp_path / "run", CPU)
     states = []
     for own in (True, False):
-        with trial(config) as trainer:
+        with temporary_trainer(config) as trainer:
             batch = next(batches(trainer))
             if own:
                 profiling.take_step(trainer, trainer.model.criterion, batch, lambda _part: None)

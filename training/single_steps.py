@@ -1,9 +1,10 @@
-"""Steps of a training run that leaves no files, for measurements before the run itself."""
+"""Training steps outside of a run: of the learning-rate range test, a trial and a profile."""
 
 import contextlib
+import math
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from itertools import count
@@ -26,7 +27,7 @@ def check_one_device(config: TrainConfig, name: str) -> None:
 
     Args:
         config: Configuration of the training run.
-        name: Option or command that measures the steps.
+        name: Option or command that takes the steps.
 
     Raises:
         ConfigError: There are several devices.
@@ -36,17 +37,17 @@ def check_one_device(config: TrainConfig, name: str) -> None:
 
 
 @contextlib.contextmanager
-def trial(config: TrainConfig) -> Iterator[OmrTrainer]:
+def temporary_trainer(config: TrainConfig) -> Iterator[OmrTrainer]:
     """Set up a training run in a temporary folder, ready for its first step.
 
     Args:
-        config: Configuration of the training run on one device; ``out`` is not used.
+        config: Configuration of a new run on one device; its ``out`` is not used.
 
     Yields:
         The trainer; it cannot be used after the block.
 
     Raises:
-        ConfigError: The training run could not be started.
+        ConfigError: The run could not be started.
         InputError: A data set or the weights cannot be read, or do not match.
     """
     # The files that a trainer writes at its start would look like an interrupted run.
@@ -64,6 +65,28 @@ def trial(config: TrainConfig) -> Iterator[OmrTrainer]:
                     loader.close()
 
 
+def steps_of(trainer: OmrTrainer) -> Callable[[float], float]:
+    """Build a function that takes one step at a learning rate and returns the loss before it."""
+    trainer.guard = None  # the caller needs to see a loss that is not finite
+    upcoming = batches(trainer)
+    base = trainer.args.lr0
+
+    def step(rate: float) -> float:
+        for group in trainer.optimizer.param_groups:
+            group["lr"] = rate * group["initial_lr"] / base
+        loss, n_images = 0.0, 0
+        for _ in range(trainer.state.batches_per_step):
+            batch = next(upcoming)
+            loss += _backward(trainer, batch)
+            n_images += len(batch["img"])
+            if not math.isfinite(loss):
+                break
+            trainer.optimizer_step()
+        return loss / n_images
+
+    return step
+
+
 def batches(trainer: OmrTrainer) -> Iterator[dict[str, Any]]:
     """Yield batches epoch by epoch, without end."""
     for epoch in count():
@@ -76,3 +99,12 @@ def in_precision(trainer: OmrTrainer) -> AbstractContextManager[None]:
     half = torch.bfloat16 if trainer.args.amp == "bf16" else trainer.amp
     context: AbstractContextManager[None] = autocast(half, device=trainer.device.type)
     return context
+
+
+def _backward(trainer: OmrTrainer, batch: dict[str, Any]) -> float:
+    """Accumulate the gradient of a batch, and return its loss."""
+    with in_precision(trainer):
+        losses, _ = trainer.model(trainer.preprocess_batch(batch))
+        loss = losses.sum()
+    trainer.scaler.scale(loss).backward()
+    return float(loss.detach())

@@ -22,7 +22,7 @@ def parse_activations(text: str) -> dict[str, str]:
         Activation function of each part that ``text`` mentions, in the order of ``PARTS``.
 
     Raises:
-        ConfigError: A part or an activation function is unknown, a part is given twice, or a slope
+        ConfigError: A part or an activation function is unknown, a part is a duplicate, or a slope
             is missing or invalid.
     """
     if not text:
@@ -38,7 +38,7 @@ def parse_activations(text: str) -> dict[str, str]:
         if part not in PARTS:
             raise _invalid(text, f"unknown part: {with_nearest([part], PARTS)}")
         if part in chosen:
-            raise _invalid(text, f"{part} is given twice")
+            raise _invalid(text, f"duplicate part: {part}")
         chosen[part] = _canonical(name, text)
     return {part: chosen[part] for part in PARTS if part in chosen}
 

@@ -18,6 +18,7 @@ from ultralytics.utils import NUM_THREADS
 from class_maps import ConfigError, InputError, MissingExtraError
 from omr import exporting
 from omr.commands.export import export
+from training.export.onnx import export_onnx
 from training.models.activations import set_activations
 from training.models.checkpoints import load_weights, open_weights, save_weights
 from training.models.training_record import TrainingRecord
@@ -198,12 +199,12 @@ def test_a_graph_with_other_activations_is_not_kept(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("onnx")
-    out, export_right = tmp_path / "model.onnx", exporting.export_onnx
+    out = tmp_path / "model.onnx"
 
     def export_wrong(model: DetectionModel, *arguments: Path, **options: Any) -> None:  # noqa: ANN401
         model = copy.deepcopy(model)
         set_activations(model, {"neck": "relu"})
-        export_right(model, *arguments, **options)
+        export_onnx(model, *arguments, **options)
 
     monkeypatch.setattr(exporting, "export_onnx", export_wrong)
     error = error_of(run(weights, "--format", "onnx", "--out", out), ConfigError)

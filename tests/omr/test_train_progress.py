@@ -206,7 +206,7 @@ def test_a_training_in_a_terminal(words: list[str], tmp_path: Path) -> None:
     assert not ULTRALYTICS.search("\n".join(shown))
     lines = last_lines(written)
     assert lines[0] == "omr-tiny, 2 heads, size prior; 6 images, 24 symbols; 2 epochs"
-    assert lines[1] == "activations: backbone 19 silu, neck 8 silu, head 24 silu"
+    assert lines[1] == "activations: backbone 19 silu, neck 8 silu, head 18 silu"
     assert lines[2].split() == [
         "epoch",
         "box",

@@ -42,7 +42,7 @@ def test_what_is_written_is_read(chosen: dict[str, str]) -> None:
         ("backbone=", "unknown: ; use silu, relu, relu6, leaky, hardswish, gelu, mish"),
         ("relu,head=silu", "relu: no part; expected such as head=relu"),
         ("head=relu,", "an empty element: no part; expected such as head=relu"),
-        ("head=relu,head=silu", "head is given twice"),
+        ("head=relu,head=silu", "duplicate part: head"),
         ("relu:0.1", "relu has no slope; only leaky has"),
         ("leaky", "leaky: expected a slope above 0 and below 1, such as leaky:0.1"),
         ("leaky:0", "leaky:0: expected a slope above 0 and below 1, such as leaky:0.1"),

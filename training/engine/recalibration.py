@@ -68,7 +68,7 @@ def measure_statistics(model: nn.Module, batches: Iterable[Tensor]) -> None:
         batches: Inputs of the network on its device, shape ``(B, 3, H, W)``.
 
     Raises:
-        ConfigError: There is no batch.
+        ConfigError: ``batches`` is empty.
     """
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
     momenta, states = [norm.momentum for norm in norms], [m.training for m in model.modules()]

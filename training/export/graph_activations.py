@@ -31,8 +31,8 @@ def graph_activations(file: Path) -> dict[str, str]:
         file: ONNX file whose weights have the names that they have in torch.
 
     Returns:
-        Activation function of each layer of convolution, batch normalisation and activation, by
-        the name of its activation module, such as ``model.0.act``; ``none`` if there is none.
+        Activation function of each layer of convolution and batch normalisation, by the name of
+        its activation module, such as ``model.0.act``; ``none`` for a layer without one.
     """
     import onnx
 

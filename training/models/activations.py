@@ -28,7 +28,7 @@ KINDS: dict[str, type[nn.Module]] = {
 }
 """Module of each activation function."""
 GATES = {"ChannelAttention", "SpatialAttention"}
-"""Layers of Ultralytics whose sigmoid weights a map: it is no activation between convolutions."""
+"""Layers of Ultralytics whose sigmoid weights a map, rather than following a convolution."""
 MOST_LAYERS = 5
 """Maximum number of layers that a message names."""
 

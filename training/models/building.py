@@ -55,8 +55,8 @@ def network_like(
     Raises:
         ValueError: An activation function is unknown.
     """
-    own = overridden(activations_of(source), activations, source.yaml)
-    single = {GROUP.sub("", layer): name for layer, name in own.items()}
+    grouped = overridden(activations_of(source), activations, source.yaml)
+    single = {GROUP.sub("", layer): name for layer, name in grouped.items()}
     return build_network(source.yaml, n_classes, single)
 
 

@@ -18,6 +18,9 @@ MIN_CONTRAST = 0.25
 """Least difference from this mean, as a fraction of the contrast of the image."""
 MIN_RANGE = 10
 """Least difference between ink and paper, in grey levels, of an image that is not empty."""
+NEGATIVE = 0.75, 0.25
+"""Least share of the pixels of a negative that are dark, and largest distance of their grey level
+from the darkest, as a fraction of the contrast."""
 DARK = 0.3
 """Position between ink and paper below which a pixel is ink, whatever its surroundings."""
 LINE_LENGTH, LINE_THICKNESS = 3.0, 0.35
@@ -59,6 +62,18 @@ def find_ink(image: NDArray[np.uint8], staff_space: float) -> Ink:
     ink = np.asarray(cv2.bitwise_or(darker, dark, dst=darker), np.uint8)
     ink &= np.uint8(1)
     return Ink(all=ink, without_lines=_without_lines(ink, staff_space))
+
+
+def is_negative(image: NDArray[np.uint8]) -> bool:
+    """Check whether an image shows light ink on dark paper.
+
+    Args:
+        image: Image, shape ``(H, W)``, or in BGR order ``(H, W, 3)``.
+    """
+    sample = image[::8, ::8] if image.ndim == 2 else image[::8, ::8, 1]
+    darkest, paper, lightest = np.quantile(sample, (0.005, NEGATIVE[0], 0.995)).tolist()
+    contrast = lightest - darkest
+    return bool(contrast > MIN_RANGE and paper - darkest <= NEGATIVE[1] * contrast)
 
 
 def _without_lines(ink: NDArray[np.uint8], staff_space: float) -> NDArray[np.uint8]:

@@ -22,13 +22,13 @@ from converters.names import TILE
 from converters.page import Page
 from converters.prepare.preparation import PageProperties
 from converters.prepare.staff_lines import measure_staff_space
-from eval.lint.ink import Ink, find_ink
+from eval.lint.ink import Ink, find_ink, is_negative
 from eval.lint.label_scores import LabelScores, Predictions, label_scores
 from eval.lint.unlabelled import Unlabelled, find_unlabelled
 
 EDGE_PX = 1.0
 """Distance to the border of an image at which a box touches it."""
-_PIXELS = frozenset({"pixels", "ink", "unlabelled"})
+_PIXELS = frozenset({"pixels", "dark_ink", "ink", "unlabelled"})
 """Properties of the size of the image."""
 _FOLDERS = frozenset({"images", "train", "val", "valid", "test"})
 """Names of folders that do not describe a source."""
@@ -71,18 +71,28 @@ class LintPage:
         return images.read(self.path)
 
     @cached_property
+    def is_negative(self) -> bool:
+        """Whether the image shows light ink on dark paper."""
+        return is_negative(self.pixels)
+
+    @cached_property
+    def dark_ink(self) -> Pixels:
+        """The image, inverted if it is a negative."""
+        return ~self.pixels if self.is_negative else self.pixels
+
+    @cached_property
     def staff_space(self) -> float | None:
         """Staff space in pixels, recorded or measured in the image; None without staves."""
         if self.recorded_space is not None or not self.may_be_read:
             return self.recorded_space
-        spaces = measure_staff_space(self.pixels)
+        spaces = measure_staff_space(self.dark_ink)
         return spaces.most if spaces else None
 
     @cached_property
     def ink(self) -> Ink | None:
         """Ink of the image; None without staves."""
         space = self.staff_space
-        return None if space is None else find_ink(self.pixels, space)
+        return None if space is None else find_ink(self.dark_ink, space)
 
     @cached_property
     def unlabelled(self) -> Unlabelled | None:

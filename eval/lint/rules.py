@@ -14,6 +14,7 @@ from eval.lint.checks.leaks import LeakedImages, LeakedWorks, SimilarImages
 from eval.lint.checks.mirrored_images import MirroredImages
 from eval.lint.checks.missing_labels import MissingLabels
 from eval.lint.checks.near_duplicates import NearDuplicates
+from eval.lint.checks.negative_images import NegativeImages
 from eval.lint.checks.one_box_two_classes import OneBoxTwoClasses
 from eval.lint.checks.overlooked_labels import OverlookedLabels
 from eval.lint.checks.rare_classes import RareClasses
@@ -75,6 +76,24 @@ class RuleSettings:
 
 RULES = (
     Rule(
+        id="corners-as-sizes",
+        level="error",
+        check=CornersAsSizes,
+        thresholds={
+            "min_side": 0.1,
+            "max_side": 0.75,
+            "max_symbol": 0.1,
+            "min_share_of_large": 0.5,
+            "min_sizes": 5,
+            "min_share": 0.002,
+            "min_count": 3,
+        },
+        needs_whole_pages=True,
+        before_training=True,
+        meaning="corners x1 y1 x2 y2 were read as x y width height, and clamped to the page",
+        remedy="read the boxes as corners, and convert again",
+    ),
+    Rule(
         id="exact-duplicate",
         level="error",
         check=ExactDuplicates,
@@ -99,24 +118,6 @@ RULES = (
         before_training=True,
         meaning="categories of two annotation sets were mapped to different classes",
         remedy="map one annotation set, and correct the class map",
-    ),
-    Rule(
-        id="corners-as-sizes",
-        level="error",
-        check=CornersAsSizes,
-        thresholds={
-            "min_side": 0.1,
-            "max_side": 0.75,
-            "max_symbol": 0.1,
-            "min_share_of_large": 0.5,
-            "min_sizes": 5,
-            "min_share": 0.002,
-            "min_count": 3,
-        },
-        needs_whole_pages=True,
-        before_training=True,
-        meaning="corners x1 y1 x2 y2 were read as x y width height, and clamped to the page",
-        remedy="read the boxes as corners, and convert again",
     ),
     Rule(
         id="edge-excess",
@@ -238,6 +239,14 @@ RULES = (
         remedy="remove these images, and do not flip (fliplr=0, flipud=0)",
     ),
     Rule(
+        id="negative-image",
+        level="warning",
+        check=NegativeImages,
+        meaning="binary images were stored as negatives; networks that learn light ink do not find "
+        "dark ink",
+        remedy="invert the images, such as with `mogrify -negate`, and convert again",
+    ),
+    Rule(
         id="self-suppressed",
         level="error",
         check=SelfSuppressed,
@@ -311,7 +320,7 @@ RULES = (
         remedy="split again with omr split, by work",
     ),
 )
-"""All rules, in the order of their findings."""
+"""All rules, in the order of their findings: a cause before what follows from it."""
 
 
 def default_settings() -> dict[str, RuleSettings]:

@@ -1,10 +1,10 @@
-"""Counts of flagged boxes per class and source, with the first examples.
+"""Counts of flagged boxes per class and source, and of images per source, with first examples.
 
 Shapes: N boxes of an image, C classes.
 """
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -92,3 +92,43 @@ class BoxTally:
                         examples=tuple(self.examples[source, detail, label]),
                         detail=detail,
                     )
+
+
+@dataclass(kw_only=True)
+class ImageTally:
+    """Numbers of checked and of flagged images by source."""
+
+    checked: Counter[str] = field(default_factory=Counter)
+    flagged: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, list[Example]] = field(default_factory=lambda: defaultdict(list))
+    """First flagged images."""
+
+    def add(self, page: LintPage, *, flagged: bool) -> None:
+        """Add an image that could have the problem."""
+        self.checked[page.source] += 1
+        self.flagged[page.source] += flagged
+        examples = self.examples[page.source]
+        if flagged and len(examples) < N_EXAMPLES:
+            examples.append(Example(split=page.split, page=page.page.image))
+
+    def occurrences(
+        self, detail_of: Callable[[str], str], min_count: float = 1, min_share: float = 0.0
+    ) -> Iterator[Occurrence]:
+        """Yield the sources with enough flagged images.
+
+        Args:
+            detail_of: Returns the details about a source.
+            min_count: Minimum number of flagged images.
+            min_share: Minimum share of the checked images.
+        """
+        for source, count in self.flagged.items():
+            share = count / self.checked[source]
+            if count >= min_count and share >= min_share:
+                yield Occurrence(
+                    class_name="",
+                    source=source,
+                    count=count,
+                    share=share,
+                    examples=tuple(self.examples[source]),
+                    detail=detail_of(source),
+                )

@@ -4,7 +4,6 @@ Stems that point up are to the right of the notehead, stems that point down to t
 the sides.
 """
 
-from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -17,8 +16,9 @@ from eval.lint.checks.note_parts import (
     starts_with,
     stemmed_heads,
 )
-from eval.lint.findings import N_EXAMPLES, Example, Occurrence
+from eval.lint.findings import Occurrence
 from eval.lint.pages import LintPage
+from eval.lint.tally import ImageTally
 
 
 class MirroredImages:
@@ -27,9 +27,7 @@ class MirroredImages:
     def __init__(self, names: Sequence[str], thresholds: Mapping[str, float]) -> None:
         self._thresholds = thresholds
         self._heads, self._stems = stemmed_heads(names), starts_with(names, "stem")
-        self._n_images: Counter[str] = Counter()
-        self._n_mirrored: Counter[str] = Counter()
-        self._examples: dict[str, list[Example]] = defaultdict(list)
+        self._tally = ImageTally()
 
     def add(self, page: LintPage) -> None:
         """Add the boxes of an image with staves."""
@@ -39,26 +37,13 @@ class MirroredImages:
         heads = boxes[self._heads[labels] & page.is_complete]
         stems = boxes[self._stems[labels] & page.is_complete]
         n_pairs, n_wrong = _stem_sides(heads, stems, MARGIN * space)
-        if n_pairs < self._thresholds["min_stems"]:
-            return
-        self._n_images[page.source] += 1
-        if n_wrong >= self._thresholds["min_wrong"] * n_pairs:
-            self._n_mirrored[page.source] += 1
-            if len(self._examples[page.source]) < N_EXAMPLES:
-                example = Example(split=page.split, page=page.page.image)
-                self._examples[page.source].append(example)
+        if n_pairs >= self._thresholds["min_stems"]:
+            self._tally.add(page, flagged=n_wrong >= self._thresholds["min_wrong"] * n_pairs)
 
     def occurrences(self) -> Iterator[Occurrence]:
         """Yield the sources with mirrored images."""
-        for source, count in self._n_mirrored.items():
-            yield Occurrence(
-                class_name="",
-                source=source,
-                count=count,
-                share=count / self._n_images[source],
-                examples=tuple(self._examples[source]),
-                detail="images whose stems are on the wrong side",
-            )
+        detail = "images whose stems are on the wrong side"
+        yield from self._tally.occurrences(lambda _source: detail)
 
 
 def _stem_sides(heads_xyxy: Boxes, stems_xyxy: Boxes, margin: float) -> tuple[int, int]:

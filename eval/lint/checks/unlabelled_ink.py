@@ -5,13 +5,14 @@ been learnt from engraved pages, so that a class map without slurs or stems is n
 finding.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from eval.lint.findings import N_EXAMPLES, Example, Occurrence
+from eval.lint.findings import Occurrence
 from eval.lint.ink_check import InkCheck
 from eval.lint.ink_shares import ink_shares
 from eval.lint.pages import LintPage
+from eval.lint.tally import ImageTally
 
 MIN_USUAL = 0.1
 """Share of the ink that the boxes of all classes together usually contain, below which images are
@@ -30,10 +31,8 @@ class UnlabelledInk(InkCheck[tuple[float, float]]):
         self._thresholds = thresholds
         table = ink_shares()
         self._usual = min(1.0, sum(table.get(name, 0.0) for name in names))
-        self._n_images: Counter[str] = Counter()
-        self._n_flagged: Counter[str] = Counter()
+        self._tally = ImageTally()
         self._ink: dict[str, tuple[float, float]] = defaultdict(lambda: (0.0, 0.0))
-        self._examples: dict[str, list[Example]] = defaultdict(list)
 
     def measure(self, page: LintPage) -> tuple[float, float] | None:
         """Return the ink in staves, and the part of it that is in no box, in cells."""
@@ -52,25 +51,17 @@ class UnlabelledInk(InkCheck[tuple[float, float]]):
             return
         all_total, all_rest = self._ink[page.source]
         self._ink[page.source] = all_total + total, all_rest + rest
-        self._n_images[page.source] += 1
-        if total - rest < self._thresholds["min_covered"] * self._usual * total:
-            self._n_flagged[page.source] += 1
-            if len(self._examples[page.source]) < N_EXAMPLES:
-                example = Example(split=page.split, page=page.page.image)
-                self._examples[page.source].append(example)
+        least = self._thresholds["min_covered"] * self._usual * total
+        self._tally.add(page, flagged=total - rest < least)
 
     def occurrences(self) -> Iterator[Occurrence]:
         """Yield the sources with enough such images."""
-        for source, count in self._n_flagged.items():
-            share = count / self._n_images[source]
-            total, rest = self._ink[source]
-            if count >= self._thresholds["min_count"] and share >= self._thresholds["min_share"]:
-                yield Occurrence(
-                    class_name="",
-                    source=source,
-                    count=count,
-                    share=share,
-                    examples=tuple(self._examples[source]),
-                    detail=f"{rest / total:.0%} of the ink in all staves is in no box; usual for "
-                    f"these classes: {1 - self._usual:.0%}",
-                )
+        limits = self._thresholds
+        yield from self._tally.occurrences(self._detail, limits["min_count"], limits["min_share"])
+
+    def _detail(self, source: str) -> str:
+        total, rest = self._ink[source]
+        return (
+            f"{rest / total:.0%} of the ink in all staves is in no box; usual for these classes: "
+            f"{1 - self._usual:.0%}"
+        )

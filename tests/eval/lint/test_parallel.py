@@ -33,5 +33,5 @@ def test_pixels_are_not_sent(dataset: YoloDataset) -> None:
     page = next(lint_pages(dataset))
     assert page.unlabelled is not None
     sent = pickle.loads(pickle.dumps(page))
-    assert vars(sent).keys() == vars(page).keys() - {"pixels", "ink", "unlabelled"}
+    assert vars(sent).keys() == vars(page).keys() - {"pixels", "dark_ink", "ink", "unlabelled"}
     assert (sent.rows == page.rows).all()

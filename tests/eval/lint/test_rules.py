@@ -9,12 +9,13 @@ import cv2
 import numpy as np
 import planted_labels as bugs
 import pytest
+from numpy.typing import NDArray
 from planted_labels import Bug, planted, with_rows
 
 from converters import images
 from eval.lint.checks.leaks import SimilarImages
 from eval.lint.findings import Finding, LintReport
-from eval.lint.ink import Ink
+from eval.lint.ink import Ink, is_negative
 from eval.lint.pages import LintPage
 from eval.lint.rules import RULES, RuleSettings, default_settings, lint
 
@@ -268,6 +269,33 @@ def test_a_source_with_few_labelled_classes(
     assert [(f.occurrence.source, f.occurrence.count) for f in findings] == [
         ("scans", n_images)
     ] * bool(n_images)
+
+
+def test_negatives_are_reported_and_otherwise_checked_as_positives(
+    clean: list[LintPage], names: Sequence[str]
+) -> None:
+    pages = [replace(page) for page in clean]
+    for page in pages[3:]:
+        vars(page)["pixels"] = ~page.pixels
+    report = lint(pages, names)
+    [finding] = found(report, "negative-image")
+    assert (finding.occurrence.count, finding.occurrence.share) == (3, 0.5)
+    assert {f.rule for f in report.findings} == {"negative-image", "rare-class", "too-small"}
+
+
+@pytest.mark.parametrize(
+    ("pixels", "expected"),
+    [
+        (np.zeros((1, 1), np.uint8), False),
+        (np.full((99, 99), 255, np.uint8), False),
+        (np.full((99, 99, 3), 40, np.uint8), False),
+        (np.tril(np.full((99, 99), 255, np.uint8)), False),  # half dark
+        (np.pad(np.full((60, 60), 230, np.uint8), (0, 39), constant_values=20), False),
+        (np.pad(np.full((40, 40, 3), 230, np.uint8), ((0, 59), (0, 59), (0, 0))), True),
+    ],
+)
+def test_is_negative(pixels: NDArray[np.uint8], expected: bool) -> None:
+    assert is_negative(pixels) is expected
 
 
 def test_a_page_without_ink(clean: list[LintPage], names: Sequence[str]) -> None:

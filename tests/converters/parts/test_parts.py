@@ -5,8 +5,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import dying_worker
 import pytest
 import sharded
+from dying_worker import MARKER
 from stopped_runs import contents, stop_after
 
 import class_maps
@@ -269,17 +271,22 @@ def test_parquet_is_converted_in_parts(
     assert contents(tmp_path / "1") == contents(tmp_path / "2") == contents(out)
 
 
-def test_dask(source: Path, expected: dict[str, bytes], tmp_path: Path) -> None:
+@pytest.mark.parametrize("dies", [False, True])
+def test_dask(dies: bool, source: Path, expected: dict[str, bytes], tmp_path: Path) -> None:
+    """A part whose worker dies is made by another one."""
     distributed = pytest.importorskip("distributed")
-    path = os.pathsep.join(filter(None, sys.path))
+    died = tmp_path / "died"
+    helpers = str(Path(dying_worker.__file__).parent)
     with distributed.LocalCluster(
         n_workers=2,
         threads_per_worker=1,
         dashboard_address=":0",
-        env={"PYTHONPATH": path},
+        env={"PYTHONPATH": os.pathsep.join(filter(None, (*sys.path, helpers))), MARKER: str(died)},
+        preload=["dying_worker"] if dies else [],
         local_directory=str(tmp_path / "dask"),
     ) as cluster:
         convert(source, tmp_path / "out", OPTIONS, scheduler=cluster.scheduler_address)
+    assert died.exists() == dies
     assert contents(tmp_path / "out") == expected
 
 

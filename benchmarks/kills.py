@@ -24,6 +24,8 @@ FILES, PAGES, ANNOTATIONS = 6, 40, 800
 """Annotation files, and pages and annotations of each, which is a part of a conversion."""
 IN_SECONDS = re.compile(rb'"seconds": [0-9.]+')
 """What `omr predict` measures, the only thing that differs between two of its runs."""
+CONTINUED = ("made before", "of them before")
+"""What commands say that use finished work."""
 ENGRAVE = ("engrave", "--size", "500x400", "--workers", "1", "--pages")
 PREDICT = ("--staff-space", "none", "--device", "cpu")
 CONVERT = ("--labels-only", "--format", "yolo,coco", "--workers", "1")
@@ -122,7 +124,7 @@ def attack(commands: Launcher, case: Case, work: Path, moments: int, seed: int) 
         counts.killed += outcome.was_killed
         if not (work / "out").exists():
             log = run(commands, case.words, work)
-            counts.continued += "made before" in log
+            counts.continued += any(phrase in log for phrase in CONTINUED)
         if case.after:
             run(commands, case.after, work)
         counts.differing += contents(work / "out") != expected

@@ -18,6 +18,7 @@ from converters.files.kept_work import RECORDS, make_records_folder, said_if_kep
 from converters.files.overwriting import check_inputs
 from converters.files.process_pool import warm_up
 from converters.formats import AnnotationSource
+from converters.formats.annotation_spans import shared_spans
 from converters.formats.losses import Losses
 from converters.images import CORRECT_FOLDER, NAME_FOLDER
 from converters.manifest import (
@@ -43,6 +44,8 @@ from converters.split_assignment import assign_splits
 from converters.tally import Tally
 from converters.tracking import Say, Track, unsaid, untracked
 
+SPANS = "spans.json"
+"""Index of the annotation files in the folder of records, which the jobs of a conversion share."""
 MOST_PARTS = 5
 """Maximum number of missing parts in a message."""
 
@@ -189,9 +192,10 @@ def convert_shard(
     number, n_shards = shard
     inputs = Inputs(paths=_paths(source), format_name=source_format, images=images)
     with parts_folder(target, inputs=(*inputs.paths, options.class_map.path)) as folder:
-        opened = _open(inputs, target, options)
-        own = opened.parts[number - 1 :: n_shards]
         make_records_folder(folder)
+        with shared_spans(folder / RECORDS / SPANS):
+            opened = _open(inputs, target, options)
+        own = opened.parts[number - 1 :: n_shards]
         make_split_folders(folder, opened.split_names, options)
         with contextlib.ExitStack() as locks:
             for part in own:

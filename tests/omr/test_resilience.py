@@ -49,7 +49,7 @@ def run_predict(source: Path, out: Path, **more: Any) -> object:  # noqa: ANN401
     return predict_pages([source / "images"], out, options, **more)
 
 
-COMMANDS = {
+COMMANDS: dict[str, Command] = {
     "convert": run_convert,
     "merge": run_merge,
     "engrave": run_engrave,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from stopped_runs import contents, stop_after
 
-from converters.engraving import dataset, writing
+from converters.engraving import dataset, pages, writing
 from converters.engraving.balance import Balance
 from converters.engraving.dataset import EngravingOptions, engrave
 from converters.engraving.pages import PageOptions
@@ -29,7 +29,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 def engraved(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Return a list that receives the number of each page that is engraved."""
     numbers: list[int] = []
-    original = writing.engrave_page
+    original = pages.engrave_page
 
     def engrave_page(number: int, *arguments: Any) -> Any:  # noqa: ANN401
         numbers.append(number)

@@ -203,6 +203,17 @@ def test_a_shard_that_was_interrupted(
     assert contents(out) == expected
 
 
+def test_a_job_opens_only_its_own_images(tmp_path: Path) -> None:
+    source, out = sharded.write(tmp_path / "data"), tmp_path / "out"
+    damaged = source / "images" / "lg-10-aug-leland--page-1.png"
+    damaged.write_bytes(b"")
+    convert_shard(source, out, OPTIONS, (1, 2))
+    with pytest.raises(InputError, match=damaged.name):
+        convert_shard(source, out, OPTIONS, (2, 2))
+    with pytest.raises(InputError, match=damaged.name):
+        convert(source, out, OPTIONS, only_merge=True)
+
+
 def test_two_jobs_with_the_same_shard(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with parts_folder(out) as folder:

@@ -100,7 +100,7 @@ class Journal:
     def close(self) -> None:
         """Close the file."""
         if self._file is not None:
-            with contextlib.suppress(OSError):  # a full disk, of which adding has told
+            with contextlib.suppress(OSError):  # a full disk, which was an error of add() already
                 self._file.close()
 
     def _continue(self) -> None:

@@ -1,7 +1,7 @@
 """Commands of omr in processes that are killed, without seconds of imports for each.
 
-A launcher imports omr once and forks a process for each command. It is a process of its own, with a
-single thread, and reads its jobs as lines of JSON.
+A launcher imports omr once and forks a process for each command. It runs in a process with a single
+thread, and reads its jobs as lines of JSON.
 """
 
 import gc
@@ -43,7 +43,7 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """What became of a command."""
+    """How a command ended."""
 
     was_killed: bool
     status: int
@@ -52,7 +52,7 @@ class Outcome:
     n_changes: int
     """Number of changes of files in the folder; 0 if it was killed."""
     log: str
-    """What it has written to standard output and standard error."""
+    """Standard output and standard error."""
 
 
 class Launcher:

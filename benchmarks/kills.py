@@ -23,7 +23,9 @@ from converters.files.atomic_folder import MANIFEST
 FILES, PAGES, ANNOTATIONS = 6, 40, 800
 """Annotation files, and pages and annotations of each, which is a part of a conversion."""
 IN_SECONDS = re.compile(rb'"seconds": [0-9.]+')
-"""What `omr predict` measures, the only thing that differs between two of its runs."""
+"""Times that `omr predict` measures; nothing else differs between two of its runs."""
+CONTINUED = ("made before", "of them before")
+"""Parts of the messages of commands that use finished work."""
 ENGRAVE = ("engrave", "--size", "500x400", "--workers", "1", "--pages")
 PREDICT = ("--staff-space", "none", "--device", "cpu")
 CONVERT = ("--labels-only", "--format", "yolo,coco", "--workers", "1")
@@ -122,7 +124,7 @@ def attack(commands: Launcher, case: Case, work: Path, moments: int, seed: int) 
         counts.killed += outcome.was_killed
         if not (work / "out").exists():
             log = run(commands, case.words, work)
-            counts.continued += "made before" in log
+            counts.continued += any(phrase in log for phrase in CONTINUED)
         if case.after:
             run(commands, case.after, work)
         counts.differing += contents(work / "out") != expected
@@ -151,6 +153,7 @@ def cases(commands: Launcher, work: Path) -> Mapping[str, Case]:
 def main() -> None:
     """Kill commands, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", help="Cases, such as engrave; all by default.")
     parser.add_argument("--moments", type=int, default=50, help="Kills of each command.")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -163,6 +166,8 @@ def main() -> None:
         work = Path(folder, "work")
         work.mkdir()
         for name, case in cases(commands, work).items():
+            if arguments.names and name not in arguments.names:
+                continue
             counts = attack(commands, case, work, arguments.moments, arguments.seed)
             print(
                 f"| `{name}` | {arguments.moments} | {counts.killed} | {counts.continued} | "

@@ -18,6 +18,7 @@ from converters.files.kept_work import RECORDS, make_records_folder, said_if_kep
 from converters.files.overwriting import check_inputs
 from converters.files.process_pool import warm_up
 from converters.formats import AnnotationSource
+from converters.formats.annotation_spans import shared_spans
 from converters.formats.losses import Losses
 from converters.image_headers import CORRECT_FOLDER, NAME_FOLDER
 from converters.manifest import (
@@ -44,6 +45,8 @@ from converters.split_assignment import assign_splits
 from converters.tally import Tally
 from converters.tracking import Say, Track, unsaid, untracked
 
+SPANS = "spans.json"
+"""Index of the annotation files in the folder of records, which the jobs of a conversion share."""
 MOST_PARTS = 5
 """Maximum number of missing parts in a message."""
 
@@ -189,12 +192,12 @@ def convert_shard(
     Raises:
         OmrError: The source, the options or the target is invalid, or writing failed.
     """
-    number, n_shards = shard
     inputs = Inputs(paths=_paths(source), format_name=source_format, images=images)
     with parts_folder(target, inputs=(*inputs.paths, options.class_map.path)) as folder:
-        opened = _open(inputs, target, options)
-        own = opened.parts[number - 1 :: n_shards]
         make_records_folder(folder)
+        with shared_spans(folder / RECORDS / SPANS):
+            opened = _open(inputs, target, options, shard)
+        own = _of_shard(opened.parts, shard)
         make_split_folders(folder, opened.split_names, options)
         with contextlib.ExitStack() as locks:
             for part in own:
@@ -214,7 +217,10 @@ def _paths(source: Path | Sequence[Path]) -> tuple[Path, ...]:
     return (source,) if isinstance(source, Path) else tuple(source)
 
 
-def _open(inputs: Inputs, target: Path, options: ConversionOptions) -> OpenedData:
+def _open(
+    inputs: Inputs, target: Path, options: ConversionOptions, shard: tuple[int, int] = (1, 1)
+) -> OpenedData:
+    """Open the data sets, and check all names, but only the images of a shard."""
     sources = open_all(
         inputs.paths,
         options.class_map,
@@ -225,10 +231,17 @@ def _open(inputs: Inputs, target: Path, options: ConversionOptions) -> OpenedDat
     files = [file for opened in sources for file in opened.files]
     splits = assign_splits(sources, options)
     remedy = CORRECT_FOLDER if inputs.images else NAME_FOLDER
-    remarks = check_images(sources, splits, options, remedy)
-    check_inputs(target, _input_files(files))
     parts = plan_parts(sources, splits)
+    own = {entry.file for part in _of_shard(parts, shard) for entry in part.files}
+    remarks = check_images(sources, splits, options, remedy, own)
+    check_inputs(target, _input_files(files))
     return OpenedData(sources=sources, files=files, splits=splits, parts=parts, remarks=remarks)
+
+
+def _of_shard(parts: Sequence[Part], shard: tuple[int, int]) -> Sequence[Part]:
+    """Return the parts of a shard, given by its number from 1 and the number of shards."""
+    number, n_shards = shard
+    return parts[number - 1 :: n_shards]
 
 
 def _take_over(

@@ -1,7 +1,7 @@
 """Checks of a conversion before and after its work, and its warnings."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from functools import cache
 from pathlib import Path, PurePosixPath
 
@@ -35,14 +35,16 @@ def check_images(
     splits: SplitAssignment,
     options: ConversionOptions,
     remedy: str,
+    opened: Container[AnnotationSource],
 ) -> list[str]:
-    """Check the names and sizes of all images before any work is done.
+    """Check the names of all images, and the sizes of those to convert, before any work is done.
 
     Args:
         sources: Data sets.
         splits: Split of each page.
         options: Options of the conversion.
         remedy: Remedy if an image is missing.
+        opened: Annotation files whose images are opened.
 
     Returns:
         Warnings about images of which only a part is read.
@@ -66,7 +68,7 @@ def check_images(
                 f"and {other} of {other_file.path}; rename one of them",
                 path=file.path,
             )
-        if not options.labels_only:
+        if not options.labels_only and file in opened:
             width, height = file.images[image]
             n_frames[str(name)] = check_size(file.image_folder / image, width, height, remedy)
     return several_frames(n_frames)

@@ -16,7 +16,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from converters.files.atomic_folder import take_kept
-from converters.files.kept_work import DONE, RECORDS, make_records_folder, said_if_kept
+from converters.files.kept_work import (
+    DONE,
+    RECORDS,
+    make_records_folder,
+    remove_records,
+    said_if_kept,
+)
 from converters.files.packed import pack, unpack
 from converters.tracking import Say
 
@@ -94,7 +100,7 @@ class Journal:
     def close(self) -> None:
         """Close the file."""
         if self._file is not None:
-            with contextlib.suppress(OSError):  # a full disk, of which adding has told
+            with contextlib.suppress(OSError):  # a full disk, which was an error of add() already
                 self._file.close()
 
     def _continue(self) -> None:
@@ -151,6 +157,8 @@ def continued(
 
 def keep_only(folder: Path, names: tuple[str, ...]) -> None:
     """Remove everything from a folder but some entries; records are removed first."""
-    for path in sorted(folder.iterdir(), key=lambda path: path.name != RECORDS):
+    if RECORDS not in names:
+        remove_records(folder)
+    for path in folder.iterdir():
         if path.name not in names:
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()

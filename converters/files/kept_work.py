@@ -24,7 +24,12 @@ def make_records_folder(folder: Path) -> None:
 
 
 def remove_records(folder: Path) -> None:
-    """Remove the folder of records, if there is one."""
+    """Remove the folder of records, if there is one.
+
+    Records are removed before the files that they refer to, in case the process is killed.
+    """
+    for path in (folder / RECORDS).glob(f"*{DONE}"):
+        path.unlink()
     with contextlib.suppress(FileNotFoundError):
         shutil.rmtree(folder / RECORDS)
 

@@ -69,9 +69,10 @@ def check_unlocked(folder: Path) -> None:
     Raises:
         ConfigError: Another omr process is writing to the folder.
     """
-    for name, entry in entries_below(folder):
-        if name.endswith(LOCK):
-            _check_unlocked(Path(entry.path))
+    with contextlib.suppress(PermissionError):  # a folder that cannot be written either
+        for name, entry in entries_below(folder):
+            if name.endswith(LOCK):
+                _check_unlocked(Path(entry.path))
 
 
 @contextlib.contextmanager

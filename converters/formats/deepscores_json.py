@@ -23,7 +23,9 @@ from numpy.typing import NDArray
 
 from class_maps import InputError, shortened, shown
 from converters.boxes import Boxes, corner_bounds
+from converters.files.hashes import state
 from converters.files.process_pool import in_order
+from converters.formats.annotation_spans import known_span, remember_span
 from converters.json_text import check_unique_keys, decode, offset_in
 from converters.names import count_of
 
@@ -114,14 +116,31 @@ def open_json(path: Path) -> tuple[DeepScoresJson, int, mmap.mmap]:
     Raises:
         InputError: The file is missing, empty, damaged, or has another format.
     """
+    before = state(path)
     text = _mapped(path)
+    if (span := known_span(path)) and (decoded := _without_scan(text, *span, path)):
+        return decoded, span[0], text
     decoded = decode(text, DeepScoresJson, path)
     # the annotations are a view of the memory map and keep it alive
     offset = offset_in(text, decoded.annotations)
     end = offset + len(memoryview(decoded.annotations))
     check_unique_keys(text[:offset] + b"{}" + text[end:], path)
     free(text)
+    remember_span(path, before, offset, end)
     return decoded, offset, text
+
+
+def _without_scan(text: mmap.mmap, start: int, stop: int, path: Path) -> DeepScoresJson | None:
+    """Decode everything but the annotations, whose position is known; None if it is wrong."""
+    if text[start : start + 1] != b"{" or text[stop - 1 : stop] != b"}":
+        return None
+    around = text[:start] + b"{}" + text[stop:]
+    with suppress(InputError):
+        decoded = decode(around, DeepScoresJson, path)
+        check_unique_keys(around, path)
+        decoded.annotations = msgspec.Raw(memoryview(text)[start:stop])
+        return decoded
+    return None
 
 
 def free(text: mmap.mmap) -> None:

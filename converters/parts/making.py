@@ -13,7 +13,13 @@ from converters.names import IMAGE_FOLDER, LABELS
 from converters.parts.cluster import on_cluster
 from converters.parts.packing import PageTars
 from converters.parts.plan import Part, PartFile
-from converters.parts.records import PartRecord, pages_path, read_record, write_record
+from converters.parts.records import (
+    PartRecord,
+    pages_path,
+    read_record,
+    remove_unfinished,
+    write_record,
+)
 from converters.parts.store import stored, stored_pages
 from converters.prepare.preparation import Job, PreparedPage, prepare
 from converters.tally import Tally
@@ -137,8 +143,12 @@ def _stored(part: Part, folder: Path, made: PartsMade) -> Generator[PreparedPage
 
 
 def _make(task: _Task) -> int:
-    """Make a part in a worker process; return its number."""
+    """Make a part in a worker process; return its number.
+
+    A cluster repeats the task of a worker that has died, and left some of its files.
+    """
     part: Part = pickle.loads(task.part)
+    remove_unfinished(task.folder, [part])
     for _ in make_part(part, task.folder, task.options, PartsMade(counts=Tally())):
         pass
     return part.number

@@ -109,7 +109,7 @@ def keep_parts(folder: Path, finished: Sequence[Part], options: ConversionOption
     for path in folder.iterdir():
         if path.name not in kept:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-    for path in (folder / RECORDS).glob(f"*{DONE}"):  # of a larger data set
+    for path in (folder / RECORDS).glob(f"[0-9]*{DONE}"):  # of a larger data set
         if int(path.stem) not in {part.number for part in finished}:
             path.unlink()
     if options.image_mode == "tar":

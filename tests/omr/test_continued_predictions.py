@@ -1,6 +1,5 @@
 """Predictions that are continued after a failure, with a network that finds patches of ink."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ NAMES = ("a.png", "b.png", "s/1.png", "s/2.png", "t/score.pdf")
 
 
 @pytest.fixture(autouse=True)
-def network(monkeypatch: pytest.MonkeyPatch) -> Iterator[InkNetwork]:
+def network(monkeypatch: pytest.MonkeyPatch) -> InkNetwork:
     ink = InkNetwork()
     monkeypatch.setattr(prediction, "open_network", lambda *_, **__: ink)
     return ink

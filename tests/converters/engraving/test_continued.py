@@ -1,6 +1,5 @@
 """Engravings that are continued after a failure."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,10 +7,11 @@ from typing import Any
 import pytest
 from stopped_runs import contents, stop_after
 
-from converters.engraving import dataset, writing
+from converters.engraving import dataset, pages, writing
 from converters.engraving.balance import Balance
 from converters.engraving.dataset import EngravingOptions, engrave
 from converters.engraving.pages import PageOptions
+from converters.engraving.repertoire import Repertoire
 
 OPTIONS = EngravingOptions(
     pages=4, page=PageOptions(width=400, height=300), val=0.5, segmentation=True
@@ -26,10 +26,10 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def engraved(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+def engraved(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Return a list that receives the number of each page that is engraved."""
     numbers: list[int] = []
-    original = writing.engrave_page
+    original = pages.engrave_page
 
     def engrave_page(number: int, *arguments: Any) -> Any:  # noqa: ANN401
         numbers.append(number)
@@ -74,11 +74,11 @@ def test_a_page_without_its_image_is_engraved_again(
 
 @pytest.mark.parametrize("change", ["seed", "pages", "balance", "scores"])
 def test_other_options_start_anew(change: str, engraved: list[int], tmp_path: Path) -> None:
-    fingerprints = {dataset._fingerprint(OPTIONS, dataset.Repertoire())}
+    fingerprints = {dataset._fingerprint(OPTIONS, Repertoire())}
     page, score = OPTIONS.page, tmp_path / "a.mei"
     class_map = tmp_path / "own.yaml"
     for i in range(2):
-        pieces, changed = dataset.Repertoire(), OPTIONS
+        pieces, changed = Repertoire(), OPTIONS
         if change == "seed":
             changed = replace(OPTIONS, page=replace(page, seed=i + 1))
         if change == "pages":
@@ -91,7 +91,7 @@ def test_other_options_start_anew(change: str, engraved: list[int], tmp_path: Pa
             own = Balance(per_100_pages=1, classes=str(class_map))
             changed = replace(OPTIONS, page=replace(page, balance=own))
         if change == "scores":
-            pieces = dataset.Repertoire(states={score: (i, i)})
+            pieces = Repertoire(states={score: (i, i)})
         fingerprints.add(dataset._fingerprint(changed, pieces))
     assert len(fingerprints) == 3
 

@@ -5,8 +5,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import dying_worker
 import pytest
 import sharded
+from dying_worker import MARKER
 from stopped_runs import contents, stop_after
 
 import class_maps
@@ -201,6 +203,17 @@ def test_a_shard_that_was_interrupted(
     assert contents(out) == expected
 
 
+def test_a_job_opens_only_its_own_images(tmp_path: Path) -> None:
+    source, out = sharded.write(tmp_path / "data"), tmp_path / "out"
+    damaged = source / "images" / "lg-10-aug-leland--page-1.png"
+    damaged.write_bytes(b"")
+    convert_shard(source, out, OPTIONS, (1, 2))
+    with pytest.raises(InputError, match=damaged.name):
+        convert_shard(source, out, OPTIONS, (2, 2))
+    with pytest.raises(InputError, match=damaged.name):
+        convert(source, out, OPTIONS, only_merge=True)
+
+
 def test_two_jobs_with_the_same_shard(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with parts_folder(out) as folder:
@@ -269,17 +282,22 @@ def test_parquet_is_converted_in_parts(
     assert contents(tmp_path / "1") == contents(tmp_path / "2") == contents(out)
 
 
-def test_dask(source: Path, expected: dict[str, bytes], tmp_path: Path) -> None:
+@pytest.mark.parametrize("dies", [False, True])
+def test_dask(dies: bool, source: Path, expected: dict[str, bytes], tmp_path: Path) -> None:
+    """A part whose worker dies is made by another one."""
     distributed = pytest.importorskip("distributed")
-    path = os.pathsep.join(filter(None, sys.path))
+    died = tmp_path / "died"
+    helpers = str(Path(dying_worker.__file__).parent)
     with distributed.LocalCluster(
         n_workers=2,
         threads_per_worker=1,
         dashboard_address=":0",
-        env={"PYTHONPATH": path},
+        env={"PYTHONPATH": os.pathsep.join(filter(None, (*sys.path, helpers))), MARKER: str(died)},
+        preload=["dying_worker"] if dies else [],
         local_directory=str(tmp_path / "dask"),
     ) as cluster:
         convert(source, tmp_path / "out", OPTIONS, scheduler=cluster.scheduler_address)
+    assert died.exists() == dies
     assert contents(tmp_path / "out") == expected
 
 

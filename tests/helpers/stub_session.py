@@ -161,7 +161,7 @@ def run_stubs(spec: Path, out: Path, stubs: Stubs, **options: Any) -> SessionSta
     state, _ = run_session(
         SessionOptions(spec=spec, out=out, **options),
         track=lambda trials, _: trials,
-        report_faults=lambda faults: print(*faults, file=sys.stderr),
+        report_faults=lambda faults: sys.stderr.writelines(f"{one}\n" for one in faults),
         changed=lambda _name, _state: None,
         start=stubs,
     )

@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from types import SimpleNamespace
@@ -167,7 +167,8 @@ runs:
   option: {{epoch: 3}}
   model: {{model: yolo11q}}
   odd: {{imgsz: 65}}
-  flips: {{model: gone.pt}}
+  lost: {{model: gone.pt}}
+  nan: {{lr: 0.5}}
 """
     )
     result = run(file, "--check")

@@ -84,6 +84,7 @@ class _TrialProcess:
     def __init__(self, requests: Sequence[TrialRequest], devices: Sequence[str]) -> None:
         self._requests, self._chosen = [*requests], tuple(devices)
         self.devices: Sequence[str] = devices
+        self._status = 0
 
     def trials(self) -> Iterator[Trial]:
         """Yield the outcome of each trial, in order."""

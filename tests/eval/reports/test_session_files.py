@@ -58,19 +58,18 @@ def comparison(*names: str) -> ModelComparison:
 
 
 EMPTY = SessionReport(name="none", scored="music, split val", runs=(), comparison=None)
-WAITING = {
+WAITING: dict[str, Any] = {
     "status": "waiting", "epochs": 0, "seconds": 0.0, "validation": None, "ap": None, "ap50": None,
     "validation_points": [], "loss_points": [],
 }  # fmt: skip
+FAILED: dict[str, Any] = {"status": "failed", "error": "music: <no> labels"}
 GROUPS = "silu", "relu-backbone", "relu", "leaky-backbone", "leaky", "c2f-without-attention"
 FULL = SessionReport(
     name="activations",
     scored="music, split val",
     runs=(
         *(run(f"{group}_seed-{seed}", group) for group in GROUPS[:4] for seed in (0, 1)),
-        run("leaky_seed-0", "leaky", status="failed", error="music: <no> labels", **{
-            key: value for key, value in WAITING.items() if key != "status"
-        }),
+        run("leaky_seed-0", "leaky", **WAITING | FAILED),
         run("c2f-without-attention_seed-0", "c2f-without-attention", **WAITING),
     ),
     comparison=comparison(*GROUPS[:4]),

@@ -135,7 +135,7 @@ def test_a_session_that_keeps_going() -> None:
 
 def test_ctrl_c_interrupts_the_processes_and_is_resumed(monkeypatch: pytest.MonkeyPatch) -> None:
     stubs = Stubs(endless="runs/b")
-    monkeypatch.setattr(running.time, "sleep", _interrupting(stubs))
+    monkeypatch.setattr("time.sleep", _interrupting(stubs))
     with pytest.raises(InterruptedCommand) as stopped:
         run_stubs(spec(), Path("out"), stubs)
     assert str(stopped.value) == (

@@ -51,6 +51,11 @@ PANELS: dict[str, dict[str, tuple[str, ...]]] = {
         "Predictions": ("annotations",),
         "Report": ("out", "tensorboard", "force", "as_json"),
     },
+    "session": {
+        "Check": ("check",),
+        "Processes": ("devices", "keep_going"),
+        "Output": ("out", "force", "as_json"),
+    },
     "compare": {
         "Comparison": ("metric", "samples", "seed", "any_protocol"),
         "Report": ("out", "force", "as_json"),

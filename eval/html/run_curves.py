@@ -63,7 +63,7 @@ def _tooltip(curve: RunCurve) -> str:
 
 def _axes(last: int, top: float) -> Iterable[Markup]:
     x, y = Linear(1, max(last, 2), _SIDE, RIGHT), Linear(0, top, _PX - 2, 8)
-    for tick in svg.ticks(0, top, most=3):
+    for tick in svg.ticks(0, top, most=4):
         yield svg.line(_SIDE, y(tick), RIGHT, y(tick), "grid")
         yield svg.text(0, y(tick) + 5, f"{tick:g}", "tick")
     for epoch in (1, last) if last > 1 else (1,):

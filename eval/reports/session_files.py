@@ -1,6 +1,6 @@
 """Files of a session's report: ``report.html`` and ``report.md``."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from eval.html.page import PlotGroup, Table, render
@@ -15,6 +15,7 @@ from eval.reports.comparison_text import (
     ranking_table,
     scope,
 )
+from eval.reports.detection import FREQUENT
 from eval.reports.markdown import escaped, markdown_table
 from eval.reports.session import (
     SessionReport,
@@ -40,7 +41,6 @@ def session_page(report: SessionReport, comparison_file: str) -> str:
     """
     comparison = report.comparison
     ap, losses = validation_curves(report), loss_curves(report)
-    pairs = zip(comparison.models[1:], comparison.reports, strict=True) if comparison else ()
     return render(
         "session.html.j2",
         title=f"Session {report.name}",
@@ -56,17 +56,30 @@ def session_page(report: SessionReport, comparison_file: str) -> str:
         method=f"{method(comparison)} {scope(comparison)}" if comparison else "",
         warning=protocol_warning(comparison) if comparison else "",
         ranking=_ranking(comparison) if comparison else None,
-        pairs=[
-            (
-                model.letter,
-                pair_title(comparison.models[0], model),
-                evidence(pair, model.letter),
-                means_table(pair, model.letter),
-            )
-            for model, pair in pairs
-            if comparison
-        ],
+        pairs=_pairs(comparison) if comparison else [],
+        frequent=FREQUENT,
     )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Pair:
+    """First recipe and one other."""
+
+    title: str
+    evidence: str
+    means: Table
+
+
+def _pairs(comparison: ModelComparison) -> list[_Pair]:
+    others = zip(comparison.models[1:], comparison.reports, strict=True)
+    return [
+        _Pair(
+            title=pair_title(comparison.models[0], model),
+            evidence=evidence(report, model.letter),
+            means=means_table(report, model.letter),
+        )
+        for model, report in others
+    ]
 
 
 def _plots(name: str, measure: str, curves: list[RunCurve], *, top: float) -> PlotGroup | None:
@@ -114,17 +127,15 @@ def session_markdown(report: SessionReport, files: tuple[str, str]) -> str:
     parts += [f"- {escaped(line)}" for line in (*failures(report), *report.notes)]
     parts += ["## Runs", markdown_table(runs_table(report)), f"Curves: [{page}]({page})"]
     if comparison:
-        others = list(zip(comparison.models[1:], comparison.reports, strict=True))
         parts += [f"## Comparison\n\n{escaped(comparison_scope(report))}"]
-        parts += [f"**{escaped(evidence(pair, model.letter))}**" for model, pair in others]
         parts += [
             escaped(line) for line in (protocol_warning(comparison), *comparison.notes) if line
         ]
         parts += [markdown_table(_ranking(comparison))]
         parts += [escaped(f"{method(comparison)} {scope(comparison)}")]
-        for model, pair in others:
-            parts.append(f"### {escaped(pair_title(comparison.models[0], model))}")
-            parts.append(markdown_table(means_table(pair, model.letter)))
+        for pair in _pairs(comparison):
+            parts += [f"### {escaped(pair.title)}", escaped(pair.evidence)]
+            parts.append(markdown_table(pair.means))
         parts.append(f"Differences by class: [{comparison_file}]({comparison_file})")
     return "\n\n".join(parts) + "\n"
 

@@ -148,8 +148,10 @@ def _activations(trial: "Trial") -> str:
 
 def _show_change(name: str, state: "SessionState") -> None:
     """Print a line when a run starts, has been trained, or ends."""
+    from omr.session.child import CPU
+
     run = state.runs[name]
-    on = "" if run.device == "cpu" else f" on GPU {run.device}"
+    on = "" if run.device == CPU else f" on GPU {run.device}"
     attempt = f", attempt {run.attempts}" if run.attempts > 1 and run.status == "training" else ""
     ap = run.score.get("ap")
     score = "" if ap is None else f", AP {ap:.3f}"

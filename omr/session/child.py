@@ -1,8 +1,4 @@
-"""Process of a session that runs one command, or the trials; it ends with the session's process.
-
-Usage: ``python -m omr.session.child PARENT ARGUMENT...``, with the process id of the session, and
-the arguments of ``omr``, or only ``trials``.
-"""
+"""Start of a session's processes, and the devices that they see."""
 
 import os
 import subprocess
@@ -10,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import IO
 
-MODULE = "omr.session.child"
+MODULE = "omr.child_process"
 TRIALS = "trials"
 CPU = "cpu"
 VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -59,23 +55,3 @@ def environment_of(devices: Sequence[str], environ: Mapping[str, str]) -> dict[s
     visible = [name for name in environ.get(VISIBLE, "").split(",") if name]
     ids = [visible[int(i)] if int(i) < len(visible) else i for i in devices if i != CPU]
     return {**environ, VISIBLE: ",".join(ids)}
-
-
-def _main() -> None:
-    from converters.files.process_pool import end_with_parent
-
-    parent, *arguments = sys.argv[1:]
-    end_with_parent(int(parent))
-    if arguments == [TRIALS]:
-        from omr.session.trials import run_trials
-
-        run_trials()
-        return
-    from omr.cli import main
-
-    sys.argv = ["omr", *arguments]
-    main()
-
-
-if __name__ == "__main__":
-    _main()

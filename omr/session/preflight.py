@@ -21,7 +21,7 @@ from omr.session.trials import Trial, TrialDevices, TrialRequest
 KEPT_COPIES = 4
 """Copies of the weights that a finished run keeps, in single precision."""
 TRAINING_COPIES = 9
-"""Further copies while a run is training: the resume state of four, and files that replace others."""
+"""Further copies while a run is training: the resume state has four, and files are replaced."""
 OF_NETWORK = frozenset({"model", "weights", "heads", "trust", "activation"})
 """Settings that only determine the network and its initial weights."""
 TAIL_BYTES = 4096
@@ -84,6 +84,7 @@ class _TrialProcess:
     def __init__(self, requests: Sequence[TrialRequest], devices: Sequence[str]) -> None:
         self._requests, self._chosen = [*requests], tuple(devices)
         self.devices: Sequence[str] = devices
+        self._status = 0
 
     def trials(self) -> Iterator[Trial]:
         """Yield the outcome of each trial, in order."""

@@ -12,7 +12,7 @@ from typing import IO, Protocol, TypeAlias
 
 import yaml
 
-from class_maps import ConfigError, OmrError
+from class_maps import ConfigError, InputError, OmrError
 from converters.files.atomic_files import atomic_file
 from converters.files.output_lock import check_unlocked
 from converters.files.overwriting import is_free
@@ -198,8 +198,11 @@ class SessionRunner:
             run.is_trained = True
             self._start(name, "scoring", self._scoring(name))
         else:
-            macro = json.loads((self.folder.score(name) / REPORT_FILE).read_bytes())["macro"]
-            run.score = {key: macro[key] for key in ("ap", "ap50")}
+            try:
+                run.score = _score(self.folder.score(name) / REPORT_FILE)
+            except InputError as error:
+                self._fail(name, str(error))
+                return
             run.status = "done"
             save_state(self.folder.root, self.state)
             self.changed(name)
@@ -229,6 +232,19 @@ class SessionRunner:
             self.state.runs[name].status = "interrupted"
             with contextlib.suppress(OSError):  # a full disk; the state says that it was running
                 save_state(self.folder.root, self.state)
+
+
+def _score(report: Path) -> dict[str, float | None]:
+    """Read the macro means of an evaluation.
+
+    Raises:
+        InputError: The report is missing or damaged.
+    """
+    try:
+        macro = json.loads(report.read_bytes())["macro"]
+        return {key: macro[key] for key in ("ap", "ap50")}
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise InputError("missing or damaged; start the session again", path=report) from error
 
 
 def _wait_until_unlocked(folder: Path) -> None:

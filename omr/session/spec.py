@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -127,14 +127,8 @@ def _combined(
     """Yield name and settings of every run: each of ``runs`` with each point of ``grid``."""
     named = {name: _settings(content.mapping("runs"), name) for name in _settings(content, "runs")}
     grid = _settings(content, "grid")
-    if "runs" in content.value and not named:
-        faults.append(Fault(run="", problem="runs: empty; name at least one run"))
-        return
-    if "grid" in content.value and not grid:
-        faults.append(Fault(run="", problem="grid: empty; give a list of values per setting"))
-        return
-    if not named and not grid:
-        faults.append(Fault(run="", problem="no runs; give runs, grid or both"))
+    if problem := _missing_runs(content, named, grid):
+        faults.append(Fault(run="", problem=problem))
         return
     faults += _grid_faults(grid, named)
     axes = {key: values for key, values in grid.items() if isinstance(values, list) and values}
@@ -151,6 +145,15 @@ def _combined(
             values = dict(zip(axes, point, strict=True))
             parts = [name, *(_part(key, value) for key, value in values.items())]
             yield "_".join(filter(None, parts)), {**base, **settings, **values}
+
+
+def _missing_runs(content: Checked, named: Collection[str], grid: Collection[str]) -> str:
+    """Return why a file contains no runs; empty if it contains some."""
+    if "runs" in content.value and not named:
+        return "runs: empty; name at least one run"
+    if "grid" in content.value and not grid:
+        return "grid: empty; give a list of values per setting"
+    return "" if named or grid else "no runs; give runs, grid or both"
 
 
 def _grid_faults(grid: Mapping[str, Any], named: Mapping[str, Mapping[str, Any]]) -> list[Fault]:

@@ -10,6 +10,7 @@ from device_trainings import available, losses_in, option_of
 from typer.testing import CliRunner, Result
 
 from omr.cli import app
+from omr.session import trials
 from settings.training import Precision
 from training.memory.batch_search import present_device
 from training.memory.profile import profile_step
@@ -120,3 +121,13 @@ def test_analysis_measures_on_the_device(
     assert measured["device"].startswith(
         "cpu" if device.type == "cpu" else torch.cuda.get_device_name(device)
     )
+
+
+@pytest.mark.gpu(covers=["omr.session.trials:_devices", "omr.session.trials:_smallest"])
+def test_a_session_tries_runs_on_the_device_with_the_least_memory(device: torch.device) -> None:
+    if device.type == "cpu":
+        assert trials._smallest(["cpu"]) == "cpu"
+    devices = trials._devices()
+    n_gpus = torch.cuda.device_count()
+    assert devices == ([str(i) for i in range(n_gpus)] or ["cpu"])
+    assert trials._smallest(devices) in devices

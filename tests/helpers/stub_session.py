@@ -15,14 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+import pytest
 import yaml
 from scored_folders import TRUTHS, write_scored
 
-from class_maps import OmrError
 from omr.scoring.comparison import ComparisonOptions
-from omr.session import report as report_module
-from omr.session import running
-from omr.session import session as session_module
 from omr.session.preflight import Preflight
 from omr.session.session import SessionOptions, run_session
 from omr.session.state import SessionState
@@ -161,7 +158,7 @@ def run_stubs(spec: Path, out: Path, stubs: Stubs, **options: Any) -> SessionSta
     state, _ = run_session(
         SessionOptions(spec=spec, out=out, **options),
         track=lambda trials, _: trials,
-        report_faults=lambda faults: print(*faults, file=sys.stderr),
+        report_faults=lambda faults: sys.stderr.writelines(f"{one}\n" for one in faults),
         changed=lambda _name, _state: None,
         start=stubs,
     )
@@ -190,9 +187,10 @@ def _killed(number: int, spec: Path, out: Path) -> bool:
 
 def _main() -> None:
     spec, root = Path(sys.argv[1]), Path(sys.argv[2])
-    session_module.check_runs = unchecked()  # type: ignore[assignment]
-    report_module._comparison = lambda *_: (None, [])  # type: ignore[assignment]
-    running.POLL_S = 0
+    patch = pytest.MonkeyPatch()
+    patch.setattr("omr.session.session.check_runs", unchecked())
+    patch.setattr("omr.session.report._comparison", lambda *_: (None, []))
+    patch.setattr("omr.session.running.POLL_S", 0)
     os.fsync = lambda fd: None
     global SYMBOLS
     SYMBOLS = False
@@ -204,11 +202,8 @@ def _main() -> None:
         if not _killed(number, spec, out):
             break
         stubs = Stubs()
-        try:
-            state = run_stubs(spec, out, stubs)
-            statuses = {name: run.status for name, run in state.runs.items()}
-        except OmrError as error:
-            statuses = {"error": str(error)}
+        state = run_stubs(spec, out, stubs)
+        statuses = {name: run.status for name, run in state.runs.items()}
         parts = [str(path) for path in out.rglob("*.part") if "runs" not in path.parts]
         reports = {name: (out / name).read_text() for name in ("session.json", "report.md")}
         outcomes.append([statuses, stubs.summary(), parts, reports])

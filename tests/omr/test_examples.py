@@ -24,6 +24,7 @@ ORDER = [
     "analyze-density",
     "heads",
     "train",
+    "session",
     "runs",
     "log",
     "eval",
@@ -53,6 +54,8 @@ SLOW = [
     "omr log cut run --out losses --tags '^train/'",
     "omr log merge run --out merged",
     "omr log merge run run-resumed --out merged --json",
+    "omr session variants.yaml --check",
+    "omr session variants.yaml --out variants --keep-going",
     "omr demo",
 ]
 """Examples whose options alone are checked."""

@@ -148,6 +148,11 @@ CASES = [
         arguments="scored scored --samples 100 --out compared",
         paths={"FOLDER": "scored", "OUT": "compared"},
     ),
+    Case(
+        command="omr session",
+        arguments="variants.yaml --check --devices cpu",
+        paths={"SPEC": "variants.yaml", "DATA": "data", "OUT": "variants"},
+    ),
     Case(command="omr runs", arguments="run", paths={"FOLDER": "run"}),
     Case(
         command="omr log cut",
@@ -204,6 +209,10 @@ def traces(folder: Path) -> list[Trace]:
     others = "".join(f"  {name}: {{map: same names}}\n" for name in ("coco", "yolo", "parquet"))
     (work / "own.yaml").write_text(class_map + others, "utf-8")
     (work / "lint.toml").write_text('rare-class = "off"\n', "utf-8")
+    (work / "variants.yaml").write_text(
+        "base: {data: data, model: omr-tiny, imgsz: 64, batch: 2}\nruns: {a: }\n"
+        "eval: {split: train}\n"
+    )
     Image.new("L", (60, 80), 255).save(work / "score.pdf")
     write_scored(work / "scored")
     write_yolo(work / "works", {f"train/lg-{i}-aug-{i}--page-1.png": [0] for i in range(2)})

@@ -133,9 +133,17 @@ def test_a_session_that_keeps_going() -> None:
     assert again.summary() == ["train a", "eval a", "eval b"]
 
 
+def test_an_evaluation_without_a_report_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stub_session._score", lambda _words: None)
+    state = run_stubs(spec(ONE), Path("out"), Stubs())
+    assert state.runs["a"].error == (
+        "out/scores/a/report.json: missing or damaged; start the session again"
+    )
+
+
 def test_ctrl_c_interrupts_the_processes_and_is_resumed(monkeypatch: pytest.MonkeyPatch) -> None:
     stubs = Stubs(endless="runs/b")
-    monkeypatch.setattr(running.time, "sleep", _interrupting(stubs))
+    monkeypatch.setattr("time.sleep", _interrupting(stubs))
     with pytest.raises(InterruptedCommand) as stopped:
         run_stubs(spec(), Path("out"), stubs)
     assert str(stopped.value) == (
@@ -146,9 +154,6 @@ def test_ctrl_c_interrupts_the_processes_and_is_resumed(monkeypatch: pytest.Monk
     state = read_state(Path("out"))
     assert state is not None
     assert [run.status for run in state.runs.values()] == ["done", "interrupted"]
-    monkeypatch.undo()
-    monkeypatch.setattr("omr.session.session.check_runs", unchecked())
-    os.chdir(Path("out").absolute().parent)
 
 
 def _interrupting(stubs: Stubs) -> Callable[[float], None]:

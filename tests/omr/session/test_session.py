@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,7 +23,7 @@ from omr.session.running import SessionRunner
 from omr.session.spec import read_spec
 from omr.session.trials import Trial, TrialRequest, _tried
 from settings.published import weights_path
-from training import trial_run
+from training import single_steps
 
 BASE = "data: data, model: omr-tiny, imgsz: 64, batch: 4, epochs: 1"
 
@@ -151,12 +151,12 @@ def _runner_with(start: Any) -> Any:  # noqa: ANN401
 def test_every_fault_of_every_run_is_listed(
     trials_in_this_process: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    step_of = trial_run.steps_of
+    step_of = single_steps.steps_of
 
     def steps_of(trainer: Any) -> Any:  # noqa: ANN401
         return (lambda _rate: float("nan")) if trainer.args.lr0 == 0.5 else step_of(trainer)
 
-    monkeypatch.setattr(trial_run, "steps_of", steps_of)
+    monkeypatch.setattr("training.trial_run.steps_of", steps_of)
     file = write(
         f"""
 base: {{{BASE}}}
@@ -167,7 +167,8 @@ runs:
   option: {{epoch: 3}}
   model: {{model: yolo11q}}
   odd: {{imgsz: 65}}
-  flips: {{model: gone.pt}}
+  lost: {{model: gone.pt}}
+  nan: {{lr: 0.5}}
 """
     )
     result = run(file, "--check")

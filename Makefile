@@ -2,6 +2,7 @@
 # make demo [DATA=FOLDER]   install, then engrave or convert, analyse, train and score
 # make test                 install, then run the tests
 # make fuzz [FUZZ_SECONDS=60]  install, then read damaged files, for so long per reader
+# make fuzz-guided [FUZZ_SECONDS=600]  install atheris too, and prefer files that reach new code
 # make test-oldest          run the training tests with the oldest supported Ultralytics
 # make weights              make the model that comes with omr, in WEIGHTS (hours on two cores)
 # make wheelhouse [DEVICE=cpu] [WHEELHOUSE=wheelhouse]
@@ -33,7 +34,7 @@ OWN := grouping \
   memory/test_batch_search.py memory/test_cuda.py memory/test_gpus.py memory/test_host.py memory/test_timeline.py \
   predict/test_detections.py predict/test_image_batches.py runtime/test_devices.py
 
-.PHONY: install demo test fuzz test-oldest check weights wheelhouse test-offline bench clean help
+.PHONY: install demo test fuzz fuzz-guided test-oldest check weights wheelhouse test-offline bench clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -55,6 +56,10 @@ test: $(VENV)/installed
 
 fuzz: $(VENV)/installed
 	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/pytest $(TOGETHER:loadfile=load) tests/fuzz
+
+fuzz-guided: $(VENV)/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[fuzz]"
+	$(BIN)/python -m tests.fuzz.guided --seconds $(FUZZ_SECONDS)
 
 $(VENV)/ultralytics-$(OLDEST): $(VENV)/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target $@ ultralytics==$(OLDEST)

@@ -2,7 +2,8 @@ import errno
 import json
 import resource
 import shutil
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +21,7 @@ from settings.run_files import STATE_FILE
 from training.config import TrainConfig
 from training.engine import omr_trainer
 from training.engine.omr_trainer import OmrTrainer
+from training.models.checkpoints import open_weights
 from training.runs import resume_state
 from training.runs.checkpoint_files import REPORT_FILE, finish_run
 from training.trainer import train
@@ -86,6 +88,21 @@ def undisturbed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         keep_the_end(patch)
         train(tiny(data, out))
     return out
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 MB, which only root can mount."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", folder]
+    done = subprocess.run(command, capture_output=True, check=False)
+    if done.returncode:
+        pytest.skip(f"a small disk cannot be mounted: {done.stderr.decode().strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 def test_before_the_first_state_there_is_nothing_to_go_on_from(
@@ -199,6 +216,37 @@ def test_a_training_without_room_for_its_state_goes_on(
         f"{tmp_path}/run/weights/state.pt: epoch 1 was not written, there is none yet: "
         "No space left on device; --resume uses the last state written"
     )
+
+
+def test_a_full_disk_keeps_the_checkpoint_and_the_run_resumes(
+    data: Path, undisturbed: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = small_disk / "run"
+    save = OmrTrainer.save_model
+
+    def fill(trainer: OmrTrainer) -> bool:
+        if trainer.epoch == 1:
+            (small_disk / "other").write_bytes(
+                bytes(shutil.disk_usage(small_disk).free - 3_000_000)
+            )
+        return save(trainer)
+
+    monkeypatch.setattr(OmrTrainer, "save_model", fill)
+    with pytest.raises(ConfigError) as raised:
+        train(tiny(data, out))
+    monkeypatch.setattr(OmrTrainer, "save_model", save)
+    assert str(raised.value) == (
+        f"{out}/weights: weights of epoch 2 were not written: No space left on device; free some "
+        "space and resume with --resume"
+    )
+    assert sorted(file.name for file in (out / "weights").iterdir()) == [*WEIGHTS, STATE_FILE]
+    assert resume_state.epochs_done(out / "weights" / STATE_FILE) == 1
+    for name in WEIGHTS:
+        open_weights(out / "weights" / name)
+    (small_disk / "other").unlink()
+    keep_the_end(monkeypatch)
+    train(TrainConfig(data=data, out=out, device="cpu", resume=True))
+    check_equal(undisturbed, out)
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,9 @@ PANELS: dict[str, dict[str, tuple[str, ...]]] = {
         "Memory": ("gpu", "measure"),
         "Report": ("wanted", "report"),
     },
+    "show": {
+        "Probabilities": ("scores", "weights", "device", "trust"),
+    },
     "profile": {
         "Measurement": ("steps", "trace"),
     },

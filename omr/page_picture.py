@@ -16,6 +16,7 @@ from converters.image_tars import is_image
 from converters.page import Page
 from converters.tally import count
 from eval.pictures.annotated_page import AnnotatedPage, annotated_page
+from omr.class_scores import ClassScores
 
 ENLARGED_SIDE_PX = 1600
 """Side up to which small images are enlarged by default, by a whole number."""
@@ -56,7 +57,12 @@ def check_out(out: Path, *, force: bool, inputs: Iterable[Path] = ()) -> None:
 
 
 def draw_page(
-    chosen: FoundPage, options: PictureOptions, out: Path, *, force: bool
+    chosen: FoundPage,
+    options: PictureOptions,
+    out: Path,
+    *,
+    force: bool,
+    scores: ClassScores | None = None,
 ) -> dict[str, Any]:
     """Draw a page with its symbols.
 
@@ -65,6 +71,8 @@ def draw_page(
         options: Settings of the picture.
         out: PNG file to write.
         force: Whether to replace an existing file.
+        scores: Probability of a class, drawn as a heat map below the frames of its symbols, and no
+            others; None to draw no probabilities.
 
     Returns:
         Description of the picture: its file, the page, counts of symbols, duplicates, symbols that
@@ -76,19 +84,36 @@ def draw_page(
         InputError: The image is missing or does not have the size that its labels assume.
     """
     check_out(out, force=force, inputs=[chosen.path])
-    page = _only(chosen.page, chosen.names, options.only)
+    page = _shown(chosen, options, scores)
     scale = options.scale or _default_scale(page)
     _check_image(chosen, scale)
     caption = (
         f"{page.image}    {chosen.split}: {chosen.number} of {chosen.n_pages}    scale {scale:g}"
     )
+    if scores:
+        caption += f"    probability of {scores.name}: at most {scores.highest:.2f}"
     with output_files(out, force=force) as (part,):
         pixels = images.read(chosen.path)
         picture = annotated_page(
-            pixels, page, chosen.names, scale=scale, texts=options.names, caption=caption
+            pixels,
+            page,
+            chosen.names,
+            scale=scale,
+            texts=options.names,
+            caption=caption,
+            probabilities=scores.values if scores else None,
         )
         images.write(picture.pixels, part)
-    return _description(chosen, page, picture, out) | {"scale": scale}
+    description = _description(chosen, page, picture, out) | {"scale": scale}
+    return description | ({"scores": scores.to_json()} if scores else {})
+
+
+def _shown(chosen: FoundPage, options: PictureOptions, scores: ClassScores | None) -> Page:
+    """Return the page with the symbols that are framed."""
+    if not scores:
+        return _only(chosen.page, chosen.names, options.only)
+    is_shown = [name == scores.name for name in chosen.names]
+    return chosen.page.only(np.array(is_shown, np.bool_)[chosen.page.labels])
 
 
 def _only(page: Page, names: Sequence[str], only: Sequence[str]) -> Page:

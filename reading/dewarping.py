@@ -88,10 +88,7 @@ class Dewarping:
         """
         centre = np.array([width, height]) / 2
         edge_points = np.array([[x, y] for x in (0, 0.5, 1) for y in (0, 0.5, 1)])
-        edge_points *= [width, height]
-        places = edge_points.copy()
-        for _ in range(_ITERATIONS):
-            places += edge_points - _on_page(places, centre, slopes)
+        places = _upright_places(edge_points * [width, height], centre, slopes)
         low, high = np.floor(places.min(axis=0)), np.ceil(places.max(axis=0))
         new_width, new_height = (high - low).astype(int).tolist()
         return cls(
@@ -107,12 +104,26 @@ class Dewarping:
         flat = cv2.remap(page, x - half, y - half, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
         return np.asarray(flat, np.uint8)
 
+    def upright(self, points_xy: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return where points of the page are on the upright page, shape ``(N, 2)``."""
+        return _upright_places(points_xy, self.centre_xy, self.slopes) + self.margins_xy
+
     def back(self, boxes_xyxy: Boxes) -> Boxes:
         """Return the boxes on the page around boxes on the upright page, shape ``(N, 4)``."""
         left, top, right, bottom = boxes_xyxy.T - np.tile(self.margins_xy, 2)[:, None]
         across = np.stack([left, (left + right) / 2, right] * 2)
         x, y = _shifted(across, np.stack([top] * 3 + [bottom] * 3), self.centre_xy, self.slopes)
         return np.stack([x.min(0), y.min(0), x.max(0), y.max(0)], axis=1)
+
+
+def _upright_places(
+    points_xy: NDArray[np.float64], centre_xy: NDArray[np.float64], slopes: Slopes
+) -> NDArray[np.float64]:
+    """Return where points of the page are on the upright page, without margins, ``(N, 2)``."""
+    places = points_xy.copy()
+    for _ in range(_ITERATIONS):
+        places += points_xy - _on_page(places, centre_xy, slopes)
+    return places
 
 
 def _on_page(

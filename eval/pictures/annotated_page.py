@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from converters.images import Pixels
 from converters.page import Page
@@ -28,6 +29,7 @@ from eval.pictures.drawing import (
     text_width,
     write_text,
 )
+from eval.pictures.heat_map import draw_scale, heated
 from eval.pictures.label_placement import Rectangle, place_labels
 
 _MARGIN_PX = 40
@@ -58,6 +60,7 @@ def annotated_page(
     scale: float = 1.0,
     texts: bool = True,
     caption: str = "",
+    probabilities: NDArray[np.float32] | None = None,
 ) -> AnnotatedPage:
     """Draw every box of a page, to show missing, duplicate or shifted symbols.
 
@@ -71,11 +74,13 @@ def annotated_page(
         scale: Pixels of the picture per pixel of the page.
         texts: Whether to write names and numbers next to the boxes.
         caption: Text above the picture; default: the path of the image.
+        probabilities: Heat map to draw below the frames, of any resolution; None for none.
     """
     width, height = scaled_size(page, scale)
     m = _MARGIN_PX
     canvas = np.full((height + 2 * m, width + 2 * m, 3), 255, dtype=np.uint8)
-    canvas[m:-m, m:-m] = paled(image, width, height)
+    drawn = paled(image, width, height)
+    canvas[m:-m, m:-m] = drawn if probabilities is None else heated(drawn, probabilities)
     cv2.rectangle(canvas, (m - 1, m - 1), (m + width, m + height), GREY, 1)
     rectangles = [(x0 + m, y0 + m, x1 + m, y1 + m) for x0, y0, x1, y1 in rectangles_of(page, scale)]
     distances, repeated = _frame_distances(rectangles, page.labels.tolist())
@@ -92,6 +97,8 @@ def annotated_page(
     ]
     title = f"{len(page.labels) or 'no'} {'symbol' if len(page.labels) == 1 else 'symbols'}"
     pixels = _with_caption_and_legend(canvas, caption or str(page.image), title, entries)
+    if probabilities is not None:
+        pixels = np.concatenate([pixels, draw_scale(pixels.shape[1])])
     return AnnotatedPage(pixels=pixels, repeated=repeated, n_unlabelled=n_unlabelled)
 
 

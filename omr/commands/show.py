@@ -7,9 +7,11 @@ import typer
 from rich.console import Console
 
 import class_maps
+from class_maps import ConfigError
 from eval.html.number_format import counted
-from omr.console import note, print_json, results, say
-from omr.options import AsJson, n_processes
+from omr.console import loading_torch, note, print_json, results, say
+from omr.options import AsJson, Device, Trust, n_processes
+from settings.published import DEFAULT_WEIGHTS, weights_path
 
 
 def show(
@@ -55,6 +57,25 @@ def show(
             show_default="1 for pages, up to 4 for tiles",
         ),
     ] = None,
+    scores: Annotated[
+        str | None,
+        typer.Option(
+            help="Class whose probability at every place is drawn as a heat map, with the frames "
+            "of its labels.",
+            metavar="<name>",
+            show_default="none",
+        ),
+    ] = None,
+    weights: Annotated[
+        Path,
+        typer.Option(
+            help="Weights for --scores: a file, or harmony-tiny, which comes with omr.",
+            parser=weights_path,
+            metavar="<file or name>",
+        ),
+    ] = Path(DEFAULT_WEIGHTS),
+    device: Device = "",
+    trust: Trust = False,
     out: Annotated[
         Path | None, typer.Option(help="PNG file to write.", show_default="show-IMAGE.png")
     ] = None,
@@ -69,8 +90,12 @@ def show(
     Examples:
         omr show ds2_dense --page 2 --out page.png
         omr show data --only stem --only beam
+        omr show data --page 3 --scores stem --weights run/weights/best.pt
     """
+    if scores and only:
+        raise ConfigError("--scores shows the labels of its class; drop --only")
     from converters.find_page import find_page
+    from omr.class_scores import class_scores
     from omr.page_picture import PictureOptions, check_out, draw_page
 
     if out:
@@ -87,7 +112,15 @@ def show(
         note(warning)
     options = PictureOptions(only=only or (), scale=scale, names=names)
     target = out or Path(f"show-{chosen.path.stem}.png")
-    result = draw_page(chosen, options, target, force=force)
+    drawn = None
+    if scores:
+        check_out(target, force=force, inputs=[chosen.path])
+        with loading_torch(as_json=as_json):
+            import training  # noqa: F401  # imports torch
+        drawn = class_scores(weights, scores, chosen, device=device, trust=trust)
+        for remark in drawn.remarks:
+            note(f"{chosen.path.name}: {remark}")
+    result = draw_page(chosen, options, target, force=force, scores=drawn)
     _print_result(result, results(as_json=as_json))
     if as_json:
         print_json(result)
@@ -99,6 +132,9 @@ def _print_result(result: dict[str, Any], to: Console) -> None:
 
     n, n_classes = result["symbols"], len(result["classes"])
     counts = f"symbols: {n}, classes: {n_classes}" if n else "no symbols on this page"
+    if scores := result.get("scores"):
+        labels = counted(n, "label", "labels")
+        counts = f"{scores['class']}: probability at most {scores['highest']:.2f}, {labels}"
     say(f"{counts} -> {result['path']}", to=to)
     for key, problem in (
         ("repeated", "duplicate of another symbol of the same class"),

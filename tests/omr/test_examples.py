@@ -23,6 +23,7 @@ ORDER = [
     "sheet",
     "analyze-density",
     "heads",
+    "profile",
     "train",
     "session",
     "runs",
@@ -37,6 +38,7 @@ ORDER = [
 SHORTER = {
     "--pages 200": "--pages 5 --size 700x600",
     "yolo11n --epochs 100 --imgsz 640": "omr-tiny --epochs 1 --imgsz 96 --batch 2 --workers 0",
+    "profile data --model yolo11n --batch 32 --imgsz 640": "profile data --model omr-tiny --batch 2 --imgsz 96 --steps 1 --workers 0",
     "--out demo": "--out demo --steps 1",
     "score.pdf out": "score.pdf out2",
 }
@@ -44,6 +46,8 @@ SHORTER = {
 
 SLOW = [
     "omr engrave chorales --scores chorales --degrade scan",
+    "omr show data --page 3 --scores stem --weights run/weights/best.pt",
+    "omr profile data --config run/omr.yaml --trace trace.json",
     "omr train data --heads harmony --batch auto --out run",
     "omr train data --out run --resume",
     "omr eval results.json data",

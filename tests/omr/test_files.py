@@ -96,6 +96,11 @@ CASES = [
     Case(command="omr split", arguments="divided --check", paths={"DATA": "divided"}),
     Case(command="omr show", arguments="data", paths={"DATA": "data"}),
     Case(
+        command="omr show",
+        arguments="data --page 2 --scores stem --device cpu",
+        paths={"DATA": "data"},
+    ),
+    Case(
         command="omr lint",
         arguments="data --config lint.toml",
         paths={"DATA": "data", "CONFIG": "lint.toml"},
@@ -114,6 +119,11 @@ CASES = [
         command="omr analyze-density",
         arguments=f"data {SMALL} --report density.html",
         paths={"DATA": "data", "REPORT": "density.html"},
+    ),
+    Case(
+        command="omr profile",
+        arguments=f"data {SMALL} --steps 1 --device cpu --trace trace.json",
+        paths={"DATA": "data", "TRACE": "trace.json"},
     ),
     Case(command="omr heads list", arguments=""),
     Case(

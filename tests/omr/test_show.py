@@ -314,3 +314,37 @@ def test_small_images_are_enlarged(size: tuple[int, int], scale: float) -> None:
     write(Path("in"), content(size=size))
     assert shown("in")["scale"] == scale
     assert shown("in", "--scale", 0.5, "--force")["scale"] == 0.5
+
+
+def test_the_probability_of_a_class_is_drawn(data: Path) -> None:
+    description = shown(data / "pages", "--page", 2, "--classes", "harmony", "--scores", "clefG")
+    plain = shown(data / "pages", "--page", 2, "--classes", "harmony", "--only", "clefG", "--force")
+    scores = description.pop("scores")
+    assert isinstance(scores, dict)
+    assert (scores["class"], scores["tiles"] > 0, scores["highest"] > 0.5) == (
+        "clefG",
+        True,
+        True,
+    )
+    assert description == plain
+    result = run(data / "pages", "--page", 2, "--scores", "clefG", "--force")
+    assert result.stdout == (
+        f"clefG: probability at most {scores['highest']:.2f}, 1 label -> {plain['path']}\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--only", "stem"], "--scores shows the labels of its class; drop --only"),
+        (["--weights", "w.onnx"], "--weights w.onnx: an ONNX file does not return the scores of every anchor point; use the weights that it was exported from"),
+        (["--weights", "w.pt"], "w.pt: no such weights; give a run's weights/best.pt, or harmony-tiny"),
+    ],
+)  # fmt: skip
+def test_probabilities_that_cannot_be_computed(
+    arguments: list[str], message: str, data: Path
+) -> None:
+    Path("w.onnx").touch()
+    assert refused(data / "pages", "--scores", "stem", *arguments).startswith(message)
+    unknown = refused(data / "pages", "--scores", "stemm")
+    assert unknown == "--scores: unknown class: stemm (did you mean stem?)"

@@ -90,3 +90,11 @@ def test_pages_of_any_shape(size: tuple[int, int]) -> None:
     [box] = dewarping.back(np.array([[0.0, 0.0, dewarping.width, dewarping.height]]))
     assert (box[:2] <= 1).all()
     assert (box[2:] >= np.array(size) - 1).all()
+
+
+@given(slopes=any_slopes, x=st.floats(0, WIDTH), y=st.floats(0, HEIGHT))
+def test_points_go_to_the_upright_page_and_back(slopes: Slopes, x: float, y: float) -> None:
+    dewarping = Dewarping.of(WIDTH, HEIGHT, slopes)
+    place = dewarping.upright(np.array([[x, y]]))
+    back = dewarping.back(np.concatenate([place, place], axis=1))
+    np.testing.assert_allclose(back, [[x, y, x, y]], atol=1e-6)

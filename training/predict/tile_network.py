@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from converters.images import Pixels
 from converters.manifest import Preparation
@@ -11,7 +13,7 @@ from reading.network import MOST_SYMBOLS, TileSymbols
 from training.models.checkpoints import DEFAULT_IMGSZ, Weights, open_weights
 from training.predict.detector import detect, move_for_prediction
 from training.predict.image_batches import network_input
-from training.runtime.devices import check_device, memory_format_of
+from training.runtime.devices import check_device, exact_fp32, memory_format_of
 
 
 class TorchNetwork:
@@ -54,6 +56,28 @@ class TorchNetwork:
         )
         self.conf = weights.training.conf if weights.training else None
         self.class_confs = weights.training.class_confs if weights.training else ()
+
+    @torch.inference_mode()
+    def class_scores(self, tiles: Pixels, label: int) -> list[NDArray[np.float32]]:
+        """Compute the probability of a class at every anchor point.
+
+        Args:
+            tiles: Tiles in BGR order, shape ``(B, S, S, 3)``.
+            label: Index of the class in ``names``.
+
+        Returns:
+            Probabilities of each level, finest first, shape ``(B, h, w)`` for h times w cells.
+        """
+        inputs = network_input(torch.from_numpy(tiles), self._device, self._memory_format)
+        with exact_fp32():
+            outputs = self._model(inputs)[1]
+        scores = outputs["scores"][:, label].float().sigmoid()  # (B, A)
+        sizes = [(level.shape[2], level.shape[3]) for level in outputs["feats"]]
+        levels = scores.split([height * width for height, width in sizes], dim=1)
+        return [
+            level.unflatten(1, size).cpu().numpy()
+            for level, size in zip(levels, sizes, strict=True)
+        ]
 
     def find(self, tiles: Pixels, *, score_thresh: float) -> Sequence[TileSymbols]:
         """Find the symbols of tiles, see :meth:`reading.network.Network.find`."""

@@ -24,6 +24,8 @@ class Situation:
     """Median of the longer sides of the image files in pixels."""
     assigner: str
     """Value of ``--assigner``."""
+    on_cpu: bool
+    """Whether the network is trained on a CPU."""
 
 
 def advise(situation: Situation) -> str:
@@ -42,7 +44,7 @@ def _load(situation: Situation) -> str:
             f"{problem}, because images of {situation.image_side} px are scaled to {profile.imgsz} "
             "px in every epoch: convert the data again with omr convert --tile or --scale."
         )
-    if profile.device == "cpu":
+    if situation.on_cpu:
         return (
             f"Loading takes {waiting:.0%} of a step, because no other processes load images when "
             "training on a CPU: use a GPU."
@@ -90,7 +92,7 @@ def _optimiser(situation: Situation) -> str:
 
 def _precision(situation: Situation) -> str:
     profile = situation.profile
-    if profile.device == "cpu" or profile.precision != "fp32":
+    if situation.on_cpu or profile.precision != "fp32":
         return ""
     return "The network computes in fp32: use --precision auto, unless bf16 and fp16 fail."
 

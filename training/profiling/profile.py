@@ -169,6 +169,7 @@ class _Profiler:
             cores=len(os.sched_getaffinity(0)),
             image_side=round(float(np.median(sides))),
             assigner=self._config.assigner,
+            on_cpu=self._trainer.device.type == "cpu",
         )
 
     def _timed(self, criterion: Any) -> Criterion:  # noqa: ANN401

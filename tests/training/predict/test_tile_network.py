@@ -19,7 +19,7 @@ from omr.exporting import export_model
 from reading.network import RECORD_KEY, Network, TileSymbols
 from reading.onnx_network import CHECKSUM_KEY, OnnxNetwork
 from settings.head_config import BoxBranch
-from training.models.checkpoints import open_weights, save_weights
+from training.models.checkpoints import Weights, open_weights, save_weights
 from training.predict.detector import predict
 from training.predict.tile_network import TorchNetwork
 from training.trainer import TrainResult
@@ -165,3 +165,19 @@ def test_networks_without_class_names_are_refused(onnx_file: Path, tmp_path: Pat
     with pytest.raises(InputError) as raised:
         OnnxNetwork(tmp_path / "a.onnx")
     assert str(raised.value) == (f"{tmp_path}/a.onnx: names no classes; export it with omr export")
+
+
+@pytest.mark.parametrize("box", [None, "shared", "separate"])
+def test_class_scores_are_the_probabilities_of_the_logits(box: BoxBranch | None) -> None:
+    model = single("omr-tiny") if box is None else with_heads(single("omr-tiny"), config(box))
+    weights = Weights(model=copy.deepcopy(model).eval(), training=None)
+    network = TorchNetwork(weights, imgsz=64, device="cpu")
+    tiles = (images(2, 64).permute(0, 2, 3, 1).flip(3) * 255).round().byte().numpy()
+    copied = copy.deepcopy(model).eval()
+    with torch.no_grad():
+        logits = copied(torch.from_numpy(tiles).flip(3).permute(0, 3, 1, 2) / 255)[1]["scores"]
+    for label in range(3):
+        levels = network.class_scores(tiles, label)
+        assert [level.shape for level in levels] == [(2, 8, 8), (2, 4, 4), (2, 2, 2)]
+        flat = np.concatenate([level.reshape(2, -1) for level in levels], axis=1)
+        np.testing.assert_allclose(flat, logits[:, label].sigmoid(), atol=1e-5)

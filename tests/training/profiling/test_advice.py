@@ -19,7 +19,7 @@ PROFILE = StepProfile(
     densities=(),
     advice="",
 )
-SITUATION = Situation(profile=PROFILE, cores=8, image_side=640, assigner="tal")
+SITUATION = Situation(profile=PROFILE, cores=8, image_side=640, assigner="tal", on_cpu=False)
 ON_CPU = {"device": "cpu", "gpu_busy": None, "precision": "fp32"}
 
 
@@ -27,11 +27,11 @@ ON_CPU = {"device": "cpu", "gpu_busy": None, "precision": "fp32"}
     ("totals", "profile", "situation", "expected"),
     [
         ({}, {}, {}, "The network takes 100% of a step: only a smaller --model than yolo11n, a smaller --imgsz or a faster device saves time."),
-        ({}, ON_CPU, {}, "The network takes 100% of a step: only a smaller --model than yolo11n, a smaller --imgsz or a faster device saves time."),
+        ({}, ON_CPU, {"on_cpu": True}, "The network takes 100% of a step: only a smaller --model than yolo11n, a smaller --imgsz or a faster device saves time."),
         ({"load": 100}, {}, {}, "Steps wait 50% of the time for data: raise --workers from 4, up to the number of cores, 8."),
         ({"load": 100}, {"workers": 8}, {}, "Steps wait 50% of the time for data although every core loads images: use a machine with more cores."),
         ({"load": 100}, {}, {"image_side": 2772}, "Steps wait 50% of the time for data, because images of 2772 px are scaled to 640 px in every epoch: convert the data again with omr convert --tile or --scale."),
-        ({"load": 100}, ON_CPU | {"workers": 0}, {}, "Loading takes 50% of a step, because no other processes load images when training on a CPU: use a GPU."),
+        ({"load": 100}, ON_CPU | {"workers": 0}, {"on_cpu": True}, "Loading takes 50% of a step, because no other processes load images when training on a CPU: use a GPU."),
         ({"load": 10}, {"gpu_busy": 0.42}, {}, "The GPU is idle 58% of the time although it has data: raise --batch from 16, for example with --batch auto."),
         ({"load": 10, "assigner": 100}, {}, {}, "Label assignment takes 48% of a step with 512 symbols per image: cut smaller tiles with omr convert --tile."),
         ({"assigner": 100}, {}, {"assigner": "simota"}, "Label assignment takes 50% of a step: --assigner tal is faster than simota."),

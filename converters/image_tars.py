@@ -116,7 +116,7 @@ def open_image(path: Path) -> io.BufferedReader:
     """Open an image, which is a file or in a tar file.
 
     Raises:
-        OSError: There is no such image, or it cannot be read.
+        OSError: The image is missing or cannot be read.
         InputError: The index or the tar file is damaged.
     """
     try:

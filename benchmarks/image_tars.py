@@ -30,6 +30,8 @@ DISTINCT = 40
 TILES_PER_PAGE = 30
 BUFFER = SHUFFLE_BUFFER
 """Images that are shuffled together, as by default."""
+TURN = 100
+"""Images of a source that are read before the other one takes its turn."""
 DECODED = 300
 """Images that are decoded, for comparison."""
 
@@ -95,16 +97,26 @@ def forget(folder: Path) -> None:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def rate(source: Source) -> float:
-    """Return how many images of a source are read per second, with a cold cache."""
-    forget(source.paths[0].parent)
-    read_ahead = ReadAhead()
-    started = time.perf_counter()
-    for path in source.paths:
-        read_ahead(path)
-        with open_image(path) as file:
-            file.read()
-    return len(source.paths) / (time.perf_counter() - started)
+def read_epoch(compared: Sequence[Source]) -> list[tuple[float, float]]:
+    """Read all images, with a cold cache, and by turns, because the load of a machine changes.
+
+    Returns:
+        Seconds, and seconds of CPU time, of each source.
+    """
+    totals = [[0.0, 0.0] for _ in compared]
+    read_aheads = [ReadAhead() for _ in compared]
+    for source in compared:
+        forget(source.paths[0].parent)
+    for start in range(0, len(compared[0].paths), TURN):
+        for source, total, read_ahead in zip(compared, totals, read_aheads, strict=True):
+            wall, cpu = time.perf_counter(), time.process_time()
+            for path in source.paths[start : start + TURN]:
+                read_ahead(path)
+                with open_image(path) as file:
+                    file.read()
+            total[0] += time.perf_counter() - wall
+            total[1] += time.process_time() - cpu
+    return [(wall, cpu) for wall, cpu in totals]
 
 
 def decoding_rate(source: Source) -> float:
@@ -121,21 +133,24 @@ def decoding_rate(source: Source) -> float:
 def main() -> None:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=int, default=30_000)
+    parser.add_argument("--images", type=int, default=12_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--work", type=Path, help="Folder on the disk to measure.")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.work) as folder:
         loose, sharded = write_images(Path(folder), options.images)
         compared = sources(loose, sharded)
-        rounds = [[rate(source) for source in compared] for _ in range(options.rounds)]
+        rounds = [read_epoch(compared) for _ in range(options.rounds)]
         decoded = [decoding_rate(source) for source in compared]
-    print("| images | read/s, cold | against files | decoded/s, warm |")
-    print("|---|---|---|---|")
-    for source, rates, warm in zip(compared, zip(*rounds, strict=True), decoded, strict=True):
-        ratios = [one / of_round[0] for one, of_round in zip(rates, rounds, strict=True)]
+    n = len(compared[0].paths)
+    print("| images | read/s, cold | against files | CPU us per image | decoded/s, warm |")
+    print("|---|---|---|---|---|")
+    for source, costs, warm in zip(compared, zip(*rounds, strict=True), decoded, strict=True):
+        walls, cpus = zip(*costs, strict=True)
+        ratios = [of_round[0][0] / wall for wall, of_round in zip(walls, rounds, strict=True)]
         spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-        print(f"| {source.name} | {statistics.median(rates):,.0f} | {spread} | {warm:,.0f} |")
+        rate, cpu_us = n / statistics.median(walls), statistics.median(cpus) / n * 1e6
+        print(f"| {source.name} | {rate:,.0f} | {spread} | {cpu_us:.0f} | {warm:,.0f} |")
 
 
 if __name__ == "__main__":

@@ -116,7 +116,7 @@ def open_image(path: Path) -> io.BufferedReader:
     """Open an image, which is a file or in a tar file.
 
     Raises:
-        OSError: There is no such image, or it cannot be read.
+        OSError: The image is missing or cannot be read.
         InputError: The index or the tar file is damaged.
     """
     try:
@@ -144,8 +144,7 @@ def find_in_tar(path: Path) -> ImageInTar | None:
         folder = os.path.dirname(folder)  # noqa: PTH120  Path takes several times as long
         if (index := _index(folder)) is not None:
             name = file[len(folder) :].lstrip(os.sep)
-            positions, is_listed = _columns(index, [name])
-            return _image(folder, *positions[1:, 0].tolist()) if is_listed[0] else None
+            return _image(folder, index, _hash(name))
         if os.path.isdir(folder or os.curdir):  # noqa: PTH112
             return None  # folders in the names of images in tar files do not exist
     return None
@@ -240,7 +239,12 @@ def _hash(name: str) -> int:
     return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
 
 
-def _image(folder: str, part: int, number: int, offset: int, size: int) -> ImageInTar:
+def _image(folder: str, index: Positions, name_hash: int) -> ImageInTar | None:
+    """Return the image with a hash; None if the index does not list it."""
+    column = int(index[0].searchsorted(np.uint64(name_hash)))
+    if column == index.shape[1] or int(index[0, column]) != name_hash:
+        return None
+    _, part, number, offset, size = index[:, column].tolist()
     return ImageInTar(tar=Path(folder, tar_name(part, number)), offset=offset, size=size)
 
 

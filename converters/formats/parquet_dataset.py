@@ -15,7 +15,7 @@ from class_maps import ClassMap, InputError
 from converters.boxes import cxcywh_to_xyxy
 from converters.formats.parquet_source import ParquetFile, open_files
 from converters.formats.sources import identity_map
-from converters.formats.yolo import label_lines
+from converters.formats.yolo import lines_of
 from converters.formats.yolo_dataset import LabelledImage, YoloDataset
 from converters.formats.yolo_labels import millionths
 from converters.names import PARQUET_FOLDER
@@ -90,7 +90,8 @@ class ParquetDataset(YoloDataset):
 
 def _labelled_image(page: Page, folder: Path) -> LabelledImage:
     """Return an image with its labels, exactly as they would be read from a label file."""
-    coordinates = millionths(page) / 1_000_000
+    in_millionths = millionths(page)
+    coordinates = in_millionths / 1_000_000
     sides = [page.width, page.height, page.width, page.height]
     return LabelledImage(
         path=folder / page.image,
@@ -103,7 +104,7 @@ def _labelled_image(page: Page, folder: Path) -> LabelledImage:
         ),
         rows=np.column_stack([page.labels, coordinates]),
         is_polygon=np.zeros(len(page.labels), bool),
-        content=label_lines(page).encode("ascii"),
+        content=lines_of(page.labels, in_millionths).encode("ascii"),
     )
 
 

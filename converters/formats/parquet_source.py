@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from class_maps import CategoryMapping, InputError, shortened
-from converters.boxes import Boxes, upright_corners
 from converters.files.hashes import sha256, state
 from converters.formats.json_files import (
     LocatedImages,
@@ -25,7 +24,8 @@ from converters.formats.json_files import (
     referenced_images,
     split_of_folder,
 )
-from converters.formats.parquet import ROW_GROUP, SIDES
+from converters.formats.parquet import ROW_GROUP
+from converters.formats.parquet_rows import NO_SYMBOLS, ImageRow, SymbolColumns, image_row, page_of
 from converters.formats.parquet_tables import (
     SUFFIX,
     category_names,
@@ -36,9 +36,9 @@ from converters.formats.parquet_tables import (
     table_files,
     tables_folder,
 )
-from converters.formats.symbol_lists import boxes_inside, mapped_labels
+from converters.formats.symbol_lists import boxes_inside
 from converters.names import IMAGE_FOLDER, PARQUET_FOLDER, checked_images, count_of
-from converters.page import Page, Placement
+from converters.page import Page
 from converters.tally import Tally
 
 if TYPE_CHECKING:
@@ -108,23 +108,6 @@ def _folders(root: Path, split: str, chosen: Path | None) -> list[Path]:
     return [bases[0] / split, root / split / IMAGE_FOLDER, root / split, *bases]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Image:
-    """A row of a table of images."""
-
-    name: str
-    """Name in the tables."""
-    image: PurePosixPath
-    """Name in the image folder."""
-    size: tuple[int, int]
-    """Width and height in pixels."""
-    staff_space: float | None
-    capture: str
-    work: str
-    placement: Placement | None
-    n_symbols: int
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ParquetFile:
     """A table of images and its symbols; implements :class:`~converters.formats.AnnotationSource`.
@@ -136,7 +119,7 @@ class ParquetFile:
     split: str
     image_folder: Path
     warnings: Sequence[str]
-    rows: Sequence[_Image]
+    rows: Sequence[ImageRow]
     names: tuple[str, ...]
     """Names of the categories."""
     symbols: Mapping[Path, frozenset[str]]
@@ -199,18 +182,19 @@ class ParquetFile:
             InputError: A table is damaged, or contains an invalid value.
         """
         for batch in _batches(self.rows):
-            symbols, bounds = self._symbols(batch)
+            table, bounds = self._symbols(batch)
+            symbols = SymbolColumns.of(table) if len(table) else NO_SYMBOLS
             for i, row in enumerate(batch):
-                rows = symbols.slice(bounds[i], bounds[i + 1] - bounds[i])
-                page = _page(row, rows, mapping, labels, counts)
-                places = [f"row {number}" for number in rows["row"].to_list()]
+                rows = symbols.only(slice(bounds[i], bounds[i + 1]))
+                page = page_of(row, rows, mapping, labels, counts)
+                places = [f"row {number}" for number in rows.numbers]
                 file = next(
                     (f for f, names in self.symbols.items() if row.name in names), self.path
                 )
                 boxes_xyxy = boxes_inside(page.boxes_xyxy, row.size, places, file, clip=clip)
                 yield replace(page, boxes_xyxy=boxes_xyxy).only(page.labels >= 0)
 
-    def _symbols(self, batch: Sequence[_Image]) -> tuple["pl.DataFrame", list[int]]:
+    def _symbols(self, batch: Sequence[ImageRow]) -> tuple["pl.DataFrame", list[int]]:
         """Read the symbols of some images.
 
         Returns:
@@ -249,7 +233,7 @@ def _open_split(
     located = _located(rows, folders, chosen)
     opened: list[ParquetFile] = []
     for file, table in rows.items():
-        images = [_image(row, located.images, n_symbols) for row in table]
+        images = [image_row(row, located.images, n_symbols) for row in table]
         listed = {image.name for image in images}
         shared = {s: frozenset(listed & counts[s].keys()) for s in symbols}
         of_file = {s: images_of for s, images_of in shared.items() if images_of}
@@ -315,31 +299,9 @@ def _located(
     return find_images(first, images, chosen, folders)
 
 
-def _image(
-    row: Mapping[str, Any],
-    located: Mapping[str, tuple[PurePosixPath, int, int]],
-    n_symbols: Mapping[str, int],
-) -> _Image:
-    image, width, height = located[row["image"]]
-    placed = [row[column] for column in ("page", "x", "y", "scale_x", "scale_y")]
-    page, x, y, scale_x, scale_y = placed
-    return _Image(
-        name=row["image"],
-        image=image,
-        size=(width, height),
-        staff_space=row["staff_space"],
-        capture=row["capture"] or "",
-        work=row["work"] or "",
-        placement=None
-        if None in placed
-        else Placement(page=PurePosixPath(page), x=x, y=y, scale_x=scale_x, scale_y=scale_y),
-        n_symbols=n_symbols.get(row["image"], 0),
-    )
-
-
-def _batches(rows: Sequence[_Image]) -> Iterator[list[_Image]]:
+def _batches(rows: Sequence[ImageRow]) -> Iterator[list[ImageRow]]:
     """Divide images into batches of about a row group."""
-    batch: list[_Image] = []
+    batch: list[ImageRow] = []
     n_symbols = 0
     for row in rows:
         if batch and (n_symbols + row.n_symbols > ROW_GROUP or len(batch) == IMAGES_PER_BATCH):
@@ -349,51 +311,3 @@ def _batches(rows: Sequence[_Image]) -> Iterator[list[_Image]]:
         n_symbols += row.n_symbols
     if batch:
         yield batch
-
-
-def _page(
-    row: _Image,
-    rows: "pl.DataFrame",
-    mapping: CategoryMapping,
-    labels: Mapping[str, int],
-    counts: Tally,
-) -> Page:
-    """Return an image with its symbols; those without a class have the label -1."""
-    width, height = row.size
-    page = Page(
-        image=row.image,
-        width=width,
-        height=height,
-        boxes_xyxy=np.empty((0, 4)),
-        labels=np.empty(0, np.int64),
-        staff_space=row.staff_space,
-        capture=row.capture,
-        placement=row.placement,
-        n_annotations=len(rows),
-    )
-    if not len(rows):
-        return page
-    boxes_xyxy, given = rows.select(SIDES).to_numpy(), rows["symbol_id"].null_count() < len(rows)
-    return replace(
-        page,
-        boxes_xyxy=boxes_xyxy,
-        labels=mapped_labels(rows["name"].to_list(), mapping, labels, counts),
-        corners=_corners(rows["corners"].to_numpy().reshape(-1, 4, 2), boxes_xyxy),
-        symbol_ids=rows["symbol_id"].fill_null(-1).to_numpy() if given else None,
-        cut=None
-        if rows["cut"].null_count() == len(rows)
-        else rows["cut"].fill_null(value=False).to_numpy(),
-    )
-
-
-def _corners(corners: Boxes, boxes_xyxy: Boxes) -> Boxes | None:
-    """Replace missing corners by those of the box; None if all are missing.
-
-    Args:
-        corners: Corners, NaN if they are missing, shape ``(N, 4, 2)``.
-        boxes_xyxy: Boxes in pixels, shape ``(N, 4)``.
-    """
-    is_missing = np.asarray(np.isnan(corners).any(axis=(1, 2)))
-    if is_missing.all():
-        return None
-    return np.where(is_missing[:, None, None], upright_corners(boxes_xyxy), corners)

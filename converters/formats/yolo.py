@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 from class_maps import CategoryMapping, ConfigError, InputError
 from converters import image_headers, tally
@@ -80,13 +81,21 @@ def write_data_yaml(folder: Path, names: Sequence[str], splits: Collection[str])
 
 
 def label_lines(page: Page) -> str:
-    """Format the label file of a page, with six decimals; empty for a page without symbols.
+    """Format the label file of a page, with six decimals; empty for a page without symbols."""
+    return lines_of(page.labels, millionths(page))
+
+
+def lines_of(labels: NDArray[np.int64], coordinates: NDArray[np.int32]) -> str:
+    """Format the lines of a label file.
 
     The text is composed as an array of characters, because large data sets have millions of lines.
+
+    Args:
+        labels: Labels, shape ``(N,)``.
+        coordinates: Result of :func:`millionths`.
     """
-    n = len(page.labels)
-    remaining = millionths(page)
-    label_digits = page.labels[:, None] // 10 ** np.arange(5, -1, -1) % 10
+    n, remaining = len(labels), coordinates.copy()
+    label_digits = labels[:, None] // 10 ** np.arange(5, -1, -1) % 10
     leading = np.cumsum(label_digits, axis=1) == 0  # zeros before the first other digit
     leading[:, -1] = False
     text = np.full((n, 43), ord(" "), np.uint8)  # (N, 43): "000012 0.123456 ... 0.123456\n"

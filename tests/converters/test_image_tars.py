@@ -160,7 +160,7 @@ def test_a_data_set_in_tar_files_is_converted_to_files(data: Path, tmp_path: Pat
     assert len(open_dataset(tmp_path / "again").image_paths("train")) == N_TILES
     for mode in ("link", "reference"):
         options = replace(own, formats=("parquet",), image_mode=mode)
-        with pytest.raises(InputError, match=r"\.png: is in a shard, which cannot be linked"):
+        with pytest.raises(InputError, match=r"\.png: is in a tar file, which cannot be linked"):
             convert(data, tmp_path / mode, options)
 
 

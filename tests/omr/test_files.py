@@ -75,7 +75,7 @@ CASES = [
     ),
     Case(
         command="omr convert",
-        arguments="data tables --source parquet --classes own.yaml --format parquet",
+        arguments="data tables --source parquet --classes own.yaml --format parquet --images tar",
         paths={"SOURCE": "data", "OUT": "tables", "CLASSES": "own.yaml"},
     ),
     Case(
@@ -104,6 +104,11 @@ CASES = [
         command="omr lint",
         arguments="data --config lint.toml",
         paths={"DATA": "data", "CONFIG": "lint.toml"},
+    ),
+    Case(
+        command="omr lint",
+        arguments="tables --config lint.toml",
+        paths={"DATA": "tables", "CONFIG": "lint.toml"},
     ),
     Case(
         command="omr lint",  # the first to load torch

@@ -17,11 +17,12 @@ from strategies import pages
 from class_maps import CategoryMapping, InputError, MissingExtraError, OmrError
 from converters.conversion import ConversionOptions, convert
 from converters.formats import parquet, parquet_source, parquet_tables
-from converters.formats.datasets import open_dataset
 from converters.formats.parquet import ParquetWriter
 from converters.formats.parquet_source import open_files
 from converters.formats.sources import identity_map, open_source
 from converters.page import Page, Placement
+from converters.splitting.dataset import split_dataset
+from converters.splitting.plan import SplitOptions
 from converters.tally import Tally
 
 NAMES = ("note", "stem")
@@ -381,10 +382,10 @@ def test_without_polars(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert str(raised.value) == message
 
 
-def test_commands_that_need_a_yolo_folder(tmp_path: Path) -> None:
+def test_omr_split_needs_a_yolo_folder(tmp_path: Path) -> None:
     write(tmp_path, page_of("a.png"))
     with pytest.raises(OmrError) as raised:
-        open_dataset(tmp_path)
+        split_dataset(tmp_path, tmp_path / "out", SplitOptions(val=0.5))
     assert str(raised.value) == (
         f"{tmp_path}/data.yaml: no such file, but Parquet tables; convert them with `omr convert "
         f"{tmp_path} OUT --format yolo --classes FILE`, and use OUT"

@@ -3,6 +3,8 @@
 # make test                 install, then run the tests
 # make fuzz [FUZZ_SECONDS=60]  install, then read damaged files, for so long per reader
 # make test-oldest          run the training tests with the oldest supported Ultralytics
+# make npu                  install the tools for `omr export --format tflite` and `omr npu-report`
+# make test-npu             install these tools, then run the tests that need them
 # make weights              make the model that comes with omr, in WEIGHTS (hours on two cores)
 # make check                check style, types, imports and the contents of the wheel
 # Everything is installed into .venv; after the first run nothing is downloaded.
@@ -28,7 +30,7 @@ OWN := grouping \
   memory/test_batch_search.py memory/test_cuda.py memory/test_gpus.py memory/test_host.py memory/test_timeline.py \
   predict/test_detections.py predict/test_image_batches.py runtime/test_devices.py
 
-.PHONY: install demo test fuzz test-oldest check weights bench clean help
+.PHONY: install demo test fuzz test-oldest npu test-npu check weights bench clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -57,6 +59,17 @@ $(VENV)/ultralytics-$(OLDEST): $(VENV)/installed
 test-oldest: $(VENV)/ultralytics-$(OLDEST)
 	PYTHONPATH=$< $(BIN)/python -c 'import ultralytics; assert ultralytics.__version__ == "$(OLDEST)"'
 	PYTHONPATH=$< $(BIN)/pytest $(TOGETHER) tests/training $(OWN:%=--ignore=tests/training/%)
+
+# The versions need an older torch than omr by their metadata, but work with the torch of omr.
+$(VENV)/npu-tools/installed: training/export/npu-tools.lock $(VENV)/installed
+	rm -rf $(@D)
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes --target $(@D) -r $<
+	touch $@
+
+npu: $(VENV)/npu-tools/installed
+
+test-npu: npu
+	$(BIN)/pytest -m npu tests/omr/test_npu.py
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .

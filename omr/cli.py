@@ -23,6 +23,7 @@ from omr.commands.eval import evaluate
 from omr.commands.export import export
 from omr.commands.heads import app as heads
 from omr.commands.lint import lint
+from omr.commands.npu_report import npu_report
 from omr.commands.predict import predict
 from omr.commands.runs import runs
 from omr.commands.sheet import sheet
@@ -47,6 +48,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "compare": compare,
     "runs": runs,
     "export": export,
+    "npu-report": npu_report,
     "demo": demo,
 }
 GROUPS = {"classes": classes, "heads": heads}

@@ -132,9 +132,7 @@ def main() -> None:
         *(
             row
             for source in arguments.weights
-            for row in _detection_rows(
-                source, arguments.data, arguments.tiles, arguments.calibrate
-            )
+            for row in _detection_rows(source, arguments.data, arguments.tiles, arguments.calibrate)
         ),
         "",
         "| model | NPU | ms | MMAC | SRAM KiB | DRAM KiB | flash KiB | on NPU | on CPU |",

@@ -128,9 +128,7 @@ def _write_tflite(
     )
     if images is None:
         return result
-    return replace(
-        result, n_calibration_images=len(images.samples), differences=images.differences
-    )
+    return replace(result, n_calibration_images=len(images.samples), differences=images.differences)
 
 
 def _check_out(

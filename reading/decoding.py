@@ -1,7 +1,7 @@
 """Decoding of a network's raw outputs with NumPy, for files that end before the decoding.
 
 In int8, all values of a tensor share one scale. The decoding mixes pixels, distributions and
-probabilities, so that it is cut off before a network is quantised, and done here in float32.
+probabilities, so it is cut off before a network is quantised, and done here in float32.
 ``FILE.tflite.json`` describes it for any program that runs the file.
 
 Shapes: C classes, G groups of classes with boxes of their own, R bins of a distance, H and W cells
@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from class_maps import InputError, shortened
 from class_maps.text_files import read_bytes
 
-FORMAT = "omr-decoding"
 BOXES, SCORES = "output_0", "output_1"
 """Names of the outputs of a file that contains the decoding."""
 MAX_JSON_BYTES = 64 << 20
@@ -48,7 +47,7 @@ class Decoding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     its cell is the mean of ``bins``, weighted with the softmax of the logits, times the stride.
     """
 
-    format: Literal["omr-decoding"] = FORMAT
+    format: Literal["omr-decoding"] = "omr-decoding"
     version: Literal[1] = 1
     sha256: str
     """Hash of the file that this description belongs to."""
@@ -117,9 +116,7 @@ def read_decoding(file: Path) -> Decoding:
     return decoding
 
 
-def decode(
-    outputs: Mapping[str, NDArray[np.float32]], decoding: Decoding
-) -> NDArray[np.float32]:
+def decode(outputs: Mapping[str, NDArray[np.float32]], decoding: Decoding) -> NDArray[np.float32]:
     """Compute the boxes and scores of a network's outputs.
 
     Args:
@@ -127,8 +124,8 @@ def decode(
         decoding: Description of the outputs.
 
     Returns:
-        Centre, width and height in pixels and C scores of every box, shape ``(4 + C, G * A)``. A box
-        of one of several groups has the score 0 for the classes of the others.
+        Centre, width and height in pixels and C scores of every box, shape ``(4 + C, G * A)``. With
+        several groups, a box has a score of 0 for the classes of other groups.
     """
     if not decoding.levels:
         return np.concatenate([outputs[BOXES][0], outputs[SCORES][0]])

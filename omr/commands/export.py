@@ -66,7 +66,7 @@ def export(
     Examples:
         omr export run/weights/best.pt --format ultralytics --out model.pt
         omr export run/weights/best.pt --format onnx --out model.onnx
-        omr export run/weights/best.pt --format tflite --int8 --data data --out model.tflite
+        omr export harmony-tiny --format tflite --int8 --data data --out model.tflite
     """
     _check_options(export_format, data, int8=int8, decode=decode)
     with loading_torch(as_json=as_json):

@@ -30,8 +30,8 @@ def npu_report(
     target: Annotated[
         list[str] | None,
         typer.Option(
-            help="Arm Ethos-U NPU and its MACs per cycle, such as ethos-u55-256; can be repeated, or "
-            "a list.",
+            help="Arm Ethos-U NPU and its MACs per cycle, such as ethos-u55-256; can be repeated, "
+            "or a list.",
             metavar="<name>",
             show_default="ethos-u55-256,ethos-u65-512,ethos-u85-2048",
         ),

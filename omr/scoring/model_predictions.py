@@ -257,7 +257,7 @@ def _differences(
 
 
 def _heads(weights: AnyWeights, data_names: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Return the classes of each head that the data set has; empty for one head, or an exported file."""
+    """Return the data set's classes of each head; empty for one head, and for exported files."""
     if isinstance(weights, ExportedWeights):
         return {}
     head = next(iter(weights.model.model[-1:]), None) if hasattr(weights.model, "model") else None

@@ -64,7 +64,8 @@ class Graph:
         """Add an operator, such as ``LEAKY_RELU`` with ``LeakyReluOptionsT``."""
         code = schema.OperatorCodeT()
         code.builtinCode = getattr(schema.BuiltinOperator, kind)
-        code.deprecatedBuiltinCode, code.version = code.builtinCode, 3
+        code.deprecatedBuiltinCode = code.builtinCode
+        code.version = 3 if kind == "CONV_2D" else 2  # the first ones with int8
         operator = schema.OperatorT()
         operator.opcodeIndex = len(self.codes)
         operator.inputs, operator.outputs = inputs, [output]

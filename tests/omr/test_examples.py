@@ -49,7 +49,7 @@ SLOW = [
     "omr compare metrics metrics-large",
     "omr compare baseline-seeds large-seeds --metric ap50 --out comparison",
     "omr compare metrics-n metrics-s metrics-m --json",
-    "omr export run/weights/best.pt --format tflite --int8 --data data --out model.tflite",
+    "omr export harmony-tiny --format tflite --int8 --data data --out model.tflite",
     "omr npu-report model.tflite",
     "omr npu-report run/weights/best.pt harmony-tiny --target u55-128,u85-512",
     "omr demo",

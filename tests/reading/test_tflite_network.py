@@ -96,7 +96,8 @@ def test_a_description_in_another_format(content: bytes, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "changes", [{"channels": (0, 0)}, {"channels": (0,)}, {"groups": ((0, 1), (1,))}, {"groups": ()}]
+    "changes",
+    [{"channels": (0, 0)}, {"channels": (0,)}, {"groups": ((0, 1), (1,))}, {"groups": ()}],
 )
 def test_labels_must_be_complete(changes: dict[str, Any], tmp_path: Path) -> None:
     file = write_network(tmp_path / "w.tflite", **changes)

@@ -40,9 +40,7 @@ class RawHead(nn.Module):
 
 def _logits(branch: nn.Module, level: Tensor) -> Tensor:
     """Compute class logits in the order of :func:`channels`."""
-    logits: Tensor = (
-        branch.by_group(level) if isinstance(branch, ClassTowers) else branch(level)
-    )
+    logits: Tensor = branch.by_group(level) if isinstance(branch, ClassTowers) else branch(level)
     return logits
 
 

@@ -70,5 +70,7 @@ def _reason(done: subprocess.CompletedProcess[str]) -> str:
     """Return the last line that a failed process printed, or how it ended."""
     if done.returncode < 0:
         return f"ended by signal {-done.returncode}"
-    lines = [line for line in (*done.stdout.splitlines(), *done.stderr.splitlines()) if line.strip()]
+    lines = [
+        line for line in (*done.stdout.splitlines(), *done.stderr.splitlines()) if line.strip()
+    ]
     return shortened(one_line(lines[-1])) if lines else f"exit status {done.returncode}"

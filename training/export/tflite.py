@@ -36,9 +36,9 @@ Decode: TypeAlias = Literal["outside", "inside"]
 LOGIT_RANGE = -8.0, 8.0
 """Range of the logits of classes and bins in int8, which is that of scores from 0.0003 to 0.9997.
 
-The range in calibration images would be set by irrelevant logits as low as -80. Its steps of 0.3 put
-the boxes of adjacent cells up to pixels apart, so that their duplicates would not be suppressed; its
-upper end would limit the scores of classes that are rare in these images.
+The range in calibration images would be set by irrelevant logits as low as -80. With its steps of
+0.3, boxes of one symbol are so far apart that duplicates are not suppressed, and its upper end
+limits the scores of classes that are rare in these images.
 """
 
 

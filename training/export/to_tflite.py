@@ -5,9 +5,9 @@ therefore imports nothing of omr::
 
     python -P to_tflite.py FOLDER
 
-``FOLDER`` contains ``program.pt2``, and for a network in int8 ``samples.npy``, RGB images of shape
-``(N, S, S, 3)``, and ``ranges.json``, the lowest and highest value of outputs by name. The result is
-``FOLDER/model.tflite``.
+``FOLDER`` contains ``program.pt2``, and for a network in int8 also ``samples.npy``, RGB images of
+shape ``(N, S, S, 3)``, and ``ranges.json``, the lowest and highest value of outputs by name. The
+result is ``FOLDER/model.tflite``.
 """
 
 import json

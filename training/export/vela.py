@@ -139,8 +139,8 @@ def npu_figures(file: Path, target: Target) -> NpuFigures:
     )
     if not npu:
         raise InputError(
-            "no operator runs on the NPU; use a file in int8, written by omr export --format tflite "
-            "--int8",
+            "no operator runs on the NPU; use a file in int8, written by omr export --format "
+            "tflite --int8",
             path=file,
         )
     return NpuFigures(

@@ -32,7 +32,7 @@ def test_missing_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     )
     assert LOCK.is_file()
     monkeypatch.setenv(VARIABLE, str(tmp_path / "elsewhere"))
-    with pytest.raises(MissingExtraError, match="not installed in .*/elsewhere; run make npu"):
+    with pytest.raises(MissingExtraError, match=r"not installed in .*/elsewhere; run make npu"):
         npu_figures(tmp_path / "model.tflite", TARGETS["ethos-u55-32"])
 
 

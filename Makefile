@@ -4,6 +4,8 @@
 # make fuzz [FUZZ_SECONDS=60]  install, then read damaged files, for so long per reader
 # make fuzz-guided [FUZZ_SECONDS=600]  install atheris too, and prefer files that reach new code
 # make test-oldest          run the training tests with the oldest supported Ultralytics
+# make npu                  install the tools for `omr export --format tflite` and `omr npu-report`
+# make test-npu             install these tools, then run the tests that need them
 # make weights              make the model that comes with omr, in WEIGHTS (hours on two cores)
 # make wheelhouse [DEVICE=cpu] [WHEELHOUSE=wheelhouse]
 #                           download all packages for an installation without a network
@@ -34,7 +36,7 @@ OWN := grouping \
   memory/test_batch_search.py memory/test_cuda.py memory/test_gpus.py memory/test_host.py memory/test_timeline.py \
   predict/test_detections.py predict/test_image_batches.py runtime/test_devices.py
 
-.PHONY: install demo test fuzz fuzz-guided test-oldest check weights wheelhouse test-offline bench clean help
+.PHONY: install demo test fuzz fuzz-guided test-oldest npu test-npu check weights wheelhouse test-offline bench clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -67,6 +69,17 @@ $(VENV)/ultralytics-$(OLDEST): $(VENV)/installed
 test-oldest: $(VENV)/ultralytics-$(OLDEST)
 	PYTHONPATH=$< $(BIN)/python -c 'import ultralytics; assert ultralytics.__version__ == "$(OLDEST)"'
 	PYTHONPATH=$< $(BIN)/pytest $(TOGETHER) tests/training $(OWN:%=--ignore=tests/training/%)
+
+# The versions need an older torch than omr by their metadata, but work with the torch of omr.
+$(VENV)/npu-tools/installed: training/export/npu-tools.lock $(VENV)/installed
+	rm -rf $(@D)
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes --target $(@D) -r $<
+	touch $@
+
+npu: $(VENV)/npu-tools/installed
+
+test-npu: npu
+	$(BIN)/pytest -m npu tests/omr/test_npu.py
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -24,6 +24,7 @@ from omr.commands.export import export
 from omr.commands.heads import app as heads
 from omr.commands.lint import lint
 from omr.commands.log import app as log
+from omr.commands.npu_report import npu_report
 from omr.commands.predict import predict
 from omr.commands.profile import profile
 from omr.commands.runs import runs
@@ -52,6 +53,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "compare": compare,
     "runs": runs,
     "export": export,
+    "npu-report": npu_report,
     "demo": demo,
 }
 GROUPS = {"classes": classes, "heads": heads, "log": log}

@@ -47,6 +47,10 @@ PANELS: dict[str, dict[str, tuple[str, ...]]] = {
     "lint": {
         "Predictions": ("weights", "worklist", "device", "trust", "force"),
     },
+    "export": {
+        "TFLite": ("int8", "data", "calibrate", "decode"),
+        "Output": ("export_format", "out", "force", "as_json"),
+    },
     "eval": {
         "Data": ("unit", "split"),
         "Weights": ("imgsz", "batch", "device", "conf", "trust"),

@@ -25,7 +25,7 @@ class LabelPredictor:
     """Reads labelled images as ``omr predict`` does, with the class names of the data set.
 
     Args:
-        weights: Weights of a training, or an ``.onnx`` file.
+        weights: Weights of a training, or an ``.onnx`` or ``.tflite`` file.
         dataset: Data set with the images.
         device: ``cpu``, ``0`` ...; empty for the first CUDA device, or the CPU.
         trust: Whether loading pickled weights may execute their code.

@@ -24,6 +24,7 @@ from converters.versions import OPENCV, TOOLKIT, code_hash, installed_versions
 from eval.html.number_format import counted
 from omr.finished_readings import FinishedReadings
 from omr.prediction_files import SPLIT, Overlay, PredictionWriter
+from reading.exported_network import LIBRARIES, is_exported, open_exported
 from reading.network import Network, TrainingInput, training_input
 from reading.options import AUTO, DEFAULT_CONF, NONE, PAGES_AHEAD, ImageOptions
 from reading.page_images import PageList, list_pages
@@ -244,7 +245,7 @@ def _write_manifest(
             "staff_space": options.staff_space,
             "staff_space_of_training": reading.training.staff_space,
         },
-        "versions": installed_versions(TOOLKIT, "numpy", "torch", "onnxruntime"),
+        "versions": installed_versions(TOOLKIT, "numpy", "torch", *LIBRARIES),
         **result.to_json(),
     }
     text = json.dumps(content, indent=1, ensure_ascii=False)
@@ -255,19 +256,17 @@ def open_network(weights: Path, *, device: str = "", trust: bool = False) -> Net
     """Load a network; torch is imported only if the weights need it.
 
     Args:
-        weights: ``.onnx`` file, or weights file of a training.
+        weights: ``.onnx`` or ``.tflite`` file, or weights file of a training.
         device: ``cpu``, ``0`` ...; empty for the first CUDA device, or the CPU.
         trust: Whether loading pickled weights may execute their code.
 
     Raises:
         ConfigError: The device does not exist.
         InputError: The file cannot be read.
-        MissingExtraError: onnxruntime is needed and not installed.
+        MissingExtraError: The library that runs the file is not installed.
     """
-    if weights.suffix == ".onnx":
-        from reading.onnx_network import OnnxNetwork
-
-        return OnnxNetwork(weights, device=device)
+    if is_exported(weights):
+        return open_exported(weights, device=device)
     from training.predict.tile_network import TorchNetwork
 
     return TorchNetwork(weights, device=device, trust=trust)
@@ -334,8 +333,8 @@ def predict(
     Args:
         image: Image file, or pixels of shape ``(height, width)`` or, in BGR order,
             ``(height, width, 3)``.
-        weights: Weights file of a training, ``.onnx`` file, or name of weights that come with
-            omr.
+        weights: Weights file of a training, ``.onnx`` or ``.tflite`` file, or name of weights that
+            come with omr.
         conf: Confidence above which symbols are kept, at least 0 and below 1; None for the
             thresholds that the weights record, otherwise 0.25.
         staff_space: Staff space of the page in pixels, ``auto`` to measure it, or ``none`` to read

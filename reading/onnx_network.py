@@ -2,22 +2,20 @@
 
 import ast
 import hashlib
-import json
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from class_maps import ConfigError, InputError, MissingExtraError, shortened
+from class_maps import ConfigError, InputError, MissingExtraError
 from converters.images import Pixels
-from converters.manifest import Preparation
-from reading.network import RECORD_KEY, Conf, TileSymbols
+from reading.network import RECORD_KEY, TileSymbols
 from reading.suppression import symbols_of
+from reading.training_facts import training_facts
 
 NO_TELEMETRY = {"ORT_DISABLE_TELEMETRY": "1", "ORT_TELEMETRY_DISABLED": "1"}
 """Environment variables of newer and older versions that keep onnxruntime from writing a device id
@@ -103,11 +101,9 @@ class OnnxNetwork:
             )
         self.record = metadata.get(RECORD_KEY, "")
         """Training record as JSON; empty if the file contains none."""
-        record = _record(self.record, file)
-        if len(record.class_confs) not in (0, len(self.names)):
-            raise InputError("damaged training record: one threshold per class", path=file)
-        self.preparations = record.preparations
-        self.conf, self.class_confs = record.conf, record.class_confs
+        facts = training_facts(self.record, len(self.names), file)
+        self.preparations = facts.preparations
+        self.conf, self.class_confs = facts.conf, facts.class_confs
 
     def find(self, tiles: Pixels, *, score_thresh: float) -> Sequence[TileSymbols]:
         """Find the symbols of tiles, see :meth:`reading.network.Network.find`."""
@@ -158,20 +154,3 @@ def _imgsz(shape: Sequence[Any], file: Path) -> int:
             f"expected an input of 1 x 3 x S x S, got {text}; export it with omr export", path=file
         )
     return height
-
-
-class _Record(msgspec.Struct, kw_only=True):
-    """Part of a training record that reading depends on."""
-
-    preparations: tuple[Preparation | None, ...]
-    conf: Conf | None = None
-    class_confs: tuple[Conf, ...] = ()
-
-
-def _record(text: str, file: Path) -> _Record:
-    if not text:
-        return _Record(preparations=())
-    try:
-        return msgspec.convert(json.loads(text)["training"], _Record)
-    except (ValueError, LookupError, TypeError, RecursionError) as error:
-        raise InputError(f"damaged training record: {shortened(str(error))}", path=file) from error

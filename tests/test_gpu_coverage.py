@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[1]
 OUT_OF_REACH = {
     "training.engine.omr_trainer:OmrTrainer._setup_ddp": "needs several devices, or a CPU",
     "reading.onnx_network:_providers": "needs onnxruntime-gpu",
+    "reading.tflite_network:TfliteNetwork.__init__": "runs on the CPU only",
 }
 """Functions that the machine with a GPU does not run, each with the reason."""
 

@@ -22,9 +22,9 @@ def evaluate(
     source: Annotated[
         Path,
         typer.Argument(
-            help=f"Weights: a file of a training, an .onnx file, or {DEFAULT_WEIGHTS}, which comes "
-            "with omr. Predictions: the output of `omr predict` in any format, a JSON file of COCO "
-            "results, or a folder of YOLO files with confidences.",
+            help="Weights: a file of a training, an .onnx or .tflite file, or "
+            f"{DEFAULT_WEIGHTS}, which comes with omr. Predictions: the output of `omr predict` in "
+            "any format, a JSON file of COCO results, or a folder of YOLO files with confidences.",
             parser=weights_path,
             metavar="WEIGHTS|PREDICTIONS",
         ),

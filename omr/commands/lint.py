@@ -31,7 +31,7 @@ def lint(
         Path | None,
         typer.Option(
             help="Weights whose predictions the labels are compared with: those of a training, an "
-            ".onnx file, or harmony-tiny, which comes with omr.",
+            ".onnx or .tflite file, or harmony-tiny, which comes with omr.",
             parser=weights_path,
             metavar="<file or name>",
             show_default="labels are not compared",
@@ -98,7 +98,9 @@ def _predictor(
 ) -> "LabelPredictor | None":
     if weights is None:
         return None
-    if weights.suffix != ".onnx":
+    from reading.exported_network import is_exported
+
+    if not is_exported(weights):
         with loading_torch(as_json=as_json):
             import training.predict.tile_network  # noqa: F401
     from omr.label_predictions import LabelPredictor

@@ -27,7 +27,7 @@ def predict(
     weights: Annotated[
         Path,
         typer.Option(
-            help="Weights of a training, an .onnx file, or weights that come with omr.",
+            help="Weights of a training, an .onnx or .tflite file, or weights that come with omr.",
             parser=weights_path,
             metavar="<file or name>",
         ),
@@ -97,8 +97,9 @@ def predict(
         omr predict scans score.pdf out --weights model.onnx --format coco,mung
     """
     from omr.prediction import PredictOptions, predict_pages
+    from reading.exported_network import is_exported
 
-    if weights.suffix != ".onnx":
+    if not is_exported(weights):
         with loading_torch(as_json=as_json):
             import training.predict.tile_network  # noqa: F401
 

@@ -14,11 +14,16 @@ from converters.page_hashes import page_hashes
 from converters.tracking import Track
 from omr.scoring.class_matching import check_names, match_classes
 from omr.scoring.evaluation_set import EvaluationSet
-from omr.scoring.onnx_weights import OnnxWeights, open_onnx, predict_squares
+from omr.scoring.exported_weights import (
+    ExportedWeights,
+    open_exported_weights,
+    predict_squares,
+)
 from omr.scoring.page_reading import read_pages
 from omr.scoring.protocol import ScoredSource, ScoringSettings, tile_settings
 from omr.scoring.result import UNKNOWN_OVERLAP, TrainingOverlap
 from omr.scoring.scored_predictions import ScoredPredictions
+from reading.exported_network import is_exported
 from reading.max_det import suggested_max_det
 from reading.network import Network, TrainingInput, training_input
 from reading.page_reader import ReadingOptions
@@ -29,7 +34,7 @@ from training.models.checkpoints import DEFAULT_IMGSZ, Weights, open_weights
 from training.predict.detector import predict
 from training.predict.tile_network import TorchNetwork
 
-AnyWeights: TypeAlias = Weights | OnnxWeights
+AnyWeights: TypeAlias = Weights | ExportedWeights
 UNLIMITED = 10**6
 """Limit on detections per image that no image reaches."""
 
@@ -56,7 +61,7 @@ def predict_evaluation_set(
     """Predict all pages or tiles of a split with a network.
 
     Args:
-        file: Weights of a training, or ``.onnx`` file.
+        file: Weights of a training, or ``.onnx`` or ``.tflite`` file.
         evaluation: Ground truth.
         options: Settings of the predictions.
         trust: Whether loading the weights may execute their code.
@@ -64,13 +69,13 @@ def predict_evaluation_set(
 
     Raises:
         ConfigError: The weights lack a class that has ground truth, a class name is duplicated,
-            the device does not exist, or an ONNX file has another input size.
+            the device does not exist, or an exported file has another input size.
         InputError: The weights or an image cannot be read.
-        MissingExtraError: onnxruntime is needed and not installed.
+        MissingExtraError: The library that runs the file is not installed.
     """
     weights: AnyWeights
-    if file.suffix.lower() == ".onnx":
-        weights = open_onnx(file, imgsz=options.imgsz, device=options.device)
+    if is_exported(file):
+        weights = open_exported_weights(file, imgsz=options.imgsz, device=options.device)
     else:
         weights = open_weights(file, trust=trust)
     names, data_names = weights.names, evaluation.dataset.names
@@ -154,7 +159,7 @@ def _predicted_images(
         InputError: An image cannot be read, or was replaced since its labels were read.
     """
     files = [(evaluation.folder / truth.image, truth.image) for truth in evaluation.truths]
-    if isinstance(weights, OnnxWeights):
+    if isinstance(weights, ExportedWeights):
         pages = predict_squares(
             weights.network,
             files,
@@ -209,7 +214,7 @@ def tile_network(weights: AnyWeights, options: ModelOptions) -> Network:
     Raises:
         ConfigError: The device does not exist, or the input size is not a multiple of the stride.
     """
-    if isinstance(weights, OnnxWeights):
+    if isinstance(weights, ExportedWeights):
         return weights.network
     side = options.side(weights)
     if side % STRIDE:
@@ -252,8 +257,8 @@ def _differences(
 
 
 def _heads(weights: AnyWeights, data_names: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Return the classes of each head that the data set has; empty for one head, or with ONNX."""
-    if isinstance(weights, OnnxWeights):
+    """Return the data set's classes of each head; empty for one head, and for exported files."""
+    if isinstance(weights, ExportedWeights):
         return {}
     head = next(iter(weights.model.model[-1:]), None) if hasattr(weights.model, "model") else None
     if not isinstance(head, GroupedDetect):

@@ -16,6 +16,7 @@ from omr.scoring.evaluation_set import EvaluationSet, Unit
 from omr.scoring.truths_hash import hash_of_pages
 from omr.scoring.unlabelled import hash_of_unlabelled
 from reading import merging, pieces, windows
+from reading.exported_network import is_exported, library_of
 from reading.page_reader import OVERLAP, PIECE_SCORE
 
 SourceKind: TypeAlias = Literal["weights", "coco", "yolo", "mung", "labelme", "parquet"]
@@ -26,7 +27,6 @@ LOWEST_SCORE = 0.01
 HASH_DIGITS = 16
 EVALUATION_PACKAGES = (TOOLKIT, "numpy", "pycocotools", "hotcoco")
 NETWORK_PACKAGES = ("torch", "ultralytics")
-ONNX_PACKAGES = ("onnxruntime",)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -175,7 +175,8 @@ def _network_packages(weights: ScoredSource) -> tuple[str, ...]:
     """Return the packages that ran the network; none for predictions."""
     if weights.kind != "weights":
         return ()
-    return ONNX_PACKAGES if weights.name.lower().endswith(".onnx") else NETWORK_PACKAGES
+    file = Path(weights.name)
+    return (library_of(file),) if is_exported(file) else NETWORK_PACKAGES
 
 
 def _scored_data(evaluation: EvaluationSet) -> ScoredData:

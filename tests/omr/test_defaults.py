@@ -16,6 +16,9 @@ from converters.prepare.tiles import TileOptions
 from omr.commands.convert import convert
 from omr.commands.engrave import engrave
 from omr.commands.eval import evaluate
+from omr.commands.export import export
+from omr.commands.npu_report import npu_report
+from omr.exporting import Int8Options, export_model
 from omr.scoring.score import MetricOptions
 from settings.freezing import FreezeOptions
 from settings.training import LR_RULES, ClassLoss, SimilarityName
@@ -23,6 +26,8 @@ from training.assigners.similarity import SIMILARITIES
 from training.config import TrainConfig
 from training.data.allowed_transforms import Transforms
 from training.engine.learning_rate import AUTO
+from training.export.tflite import TfliteOptions
+from training.export.vela import DEFAULT_TARGETS
 from training.losses.class_terms import CLASS_TERMS
 from training.losses.loss_options import LossOptions
 
@@ -73,3 +78,11 @@ def test_the_options_of_the_loss_and_of_the_command_line_have_the_same_defaults(
     assert tuple(CLASS_TERMS) == get_args(ClassLoss)
     assert tuple(SIMILARITIES) == get_args(SimilarityName)
     assert tuple(AUTO) == LR_RULES
+
+
+def test_exports_for_npus_have_the_same_defaults() -> None:
+    of_command, of_function = (inspect.signature(f).parameters for f in (export, export_model))
+    assert of_command["calibrate"].default == Int8Options(data=Path("data")).n_images
+    assert of_command["decode"].default == of_function["decode"].default == TfliteOptions().decode
+    (option,) = get_args(inspect.signature(npu_report).parameters["target"].annotation)[1:]
+    assert option.show_default == ",".join(DEFAULT_TARGETS)

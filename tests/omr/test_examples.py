@@ -31,6 +31,7 @@ ORDER = [
     "eval",
     "compare",
     "export",
+    "npu-report",
     "predict",
     "demo",
     "classes",
@@ -60,6 +61,9 @@ SLOW = [
     "omr log merge run run-resumed --out merged --json",
     "omr session variants.yaml --check",
     "omr session variants.yaml --out variants --keep-going",
+    "omr export harmony-tiny --format tflite --int8 --data data --out model.tflite",
+    "omr npu-report model.tflite",
+    "omr npu-report run/weights/best.pt harmony-tiny --target u55-128,u85-512",
     "omr demo",
 ]
 """Examples whose options alone are checked."""

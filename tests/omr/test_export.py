@@ -14,9 +14,11 @@ from typer.testing import CliRunner, Result
 from ultralytics import YOLO
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import NUM_THREADS
+from yolo_folders import write_yolo
 
 from class_maps import ConfigError, InputError, MissingExtraError
 from omr import exporting
+from omr.calibration import calibration_images
 from omr.commands.export import export
 from training.export.onnx import export_onnx
 from training.models.activations import set_activations
@@ -210,3 +212,65 @@ def test_a_graph_with_other_activations_is_not_kept(
     error = error_of(run(weights, "--format", "onnx", "--out", out), ConfigError)
     assert f"{out}: 8 of 40 activations differ: model.11.cv1.act is relu, expected silu" in error
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("onnx --int8", "--int8: for --format tflite only; drop it"),
+        ("safetensors --data .", "--data: for --format tflite only; drop it"),
+        ("ultralytics --decode inside", "--decode inside: for --format tflite only; drop it"),
+        (
+            "tflite --int8",
+            "--int8: the ranges of activations are needed; give a data set like that of the "
+            "training with --data",
+        ),
+        ("tflite --data .", "--data .: quantises nothing without --int8; add it"),
+    ],
+)
+def test_options_that_do_not_fit_together(
+    options: str, message: str, weights: Path, tmp_path: Path
+) -> None:
+    result = run(weights, "--out", tmp_path / "m", "--format", *options.split())
+    assert error_of(result, ConfigError) == message
+
+
+def test_tflite_without_the_tools(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMR_NPU_TOOLS", str(tmp_path / "none"))
+    out = tmp_path / "new" / "m.tflite"
+    result = run(weights, "--format", "tflite", "--out", out)
+    assert error_of(result, MissingExtraError).startswith(
+        f"the tools for NPUs are not installed in {tmp_path}/none; run make npu"
+    )
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    (tmp_path / "m.tflite.json").write_text("mine")
+    taken = run(weights, "--format", "tflite", "--out", tmp_path / "m.tflite")
+    assert error_of(taken, ConfigError) == (
+        f"{tmp_path}/m.tflite.json: already exists; choose another file, or use --force to replace "
+        "it"
+    )
+
+
+def test_calibration_images(weights: Path, tmp_path: Path) -> None:
+    labels = {"train/a.png": [0], "train/b.png": [1], "train/c.png": [], "val/d.png": [0]}
+    write_yolo(tmp_path / "data", labels, ["note", "stem"])
+    trained = open_weights(weights)
+    images = calibration_images(trained, tmp_path / "data", 2, 64)
+    assert images.samples.shape == (2, 64, 64, 3)
+    assert calibration_images(trained, tmp_path / "data", 9, 64).samples.shape == (3, 64, 64, 3)
+    again = calibration_images(trained, tmp_path / "data", 2, 64)
+    assert np.array_equal(images.samples, again.samples)
+    assert not np.array_equal(images.samples[0], images.samples[1])
+    assert images.differences == ()
+
+
+def test_calibration_data_of_another_class_map(weights: Path, tmp_path: Path) -> None:
+    write_yolo(tmp_path / "data", {"train/a.png": [0]}, ["note", "stems", "beam"])
+    with pytest.raises(ConfigError) as raised:
+        calibration_images(open_weights(weights), tmp_path / "data", 2, 64)
+    assert str(raised.value) == (
+        f"--data {tmp_path}/data: classes that the weights do not find: beam, stems (did you mean "
+        "stem?); use data converted with the class map of the training"
+    )

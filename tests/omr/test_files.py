@@ -201,6 +201,7 @@ CASES = [
         arguments="run/weights/best.pt --format ultralytics --out model.pt",
         paths={"MODEL": "run/weights/best.pt", "OUT": "model.pt"},
     ),
+    Case(command="omr npu-report", arguments="--help"),  # compiling needs the tools for NPUs
     Case(
         command="omr demo",
         arguments="--data pages --classes own.yaml --steps 1 --out demo --device cpu",

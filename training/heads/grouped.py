@@ -73,9 +73,12 @@ class ClassTowers(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute the logits of all classes from a level's map, shape ``(B, C, H, W)``."""
+        return self.by_group(x).index_select(1, self.places)
+
+    def by_group(self, x: Tensor) -> Tensor:
+        """Compute the logits of the classes of each group in turn, shape ``(B, C, H, W)``."""
         branches = zip(self.gates, self.towers, strict=True)
-        by_group = torch.cat([tower(gate(x)) for gate, tower in branches], dim=1)
-        return by_group.index_select(1, self.places)
+        return torch.cat([tower(gate(x)) for gate, tower in branches], dim=1)
 
 
 class BoxBranches(nn.Module):

@@ -80,6 +80,23 @@ def equal_sizes(images: Sequence[ResizedImage], stride: int) -> list[list[int]]:
     return [*groups.values()]
 
 
+def squares(images: Sequence[ResizedImage], side: int) -> NDArray[np.uint8]:
+    """Put images into squares, each at the top left, padded with grey.
+
+    Args:
+        images: Images whose longer side has ``side`` pixels.
+        side: Side S of the result in pixels.
+
+    Returns:
+        Pixels in BGR order, shape ``(B, S, S, 3)``.
+    """
+    result = np.full((len(images), side, side, 3), PADDING, np.uint8)
+    for square, image in zip(result, images, strict=True):
+        height, width = image.pixels.shape[:2]
+        square[:height, :width] = image.pixels
+    return result
+
+
 def collate(images: Sequence[ResizedImage], stride: int, *, pinned: bool = False) -> Tensor:
     """Put images into one tensor, each at the top left, padded with grey.
 

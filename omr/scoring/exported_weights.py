@@ -1,4 +1,4 @@
-"""ONNX files as weights of an evaluation.
+"""Files of other formats as weights of an evaluation.
 
 Shapes: S side of the network's input in pixels.
 """
@@ -11,17 +11,16 @@ import numpy as np
 
 from class_maps import ConfigError, InputError
 from converters.page import Page
+from reading.exported_network import open_exported
 from reading.network import Network
-from reading.onnx_network import OnnxNetwork
 from reading.read_ahead import read_ahead
-from reading.tiling import PADDING
 from training.models.training_record import TrainingRecord, from_json
-from training.predict.image_batches import ResizedImage, read_resized
+from training.predict.image_batches import ResizedImage, read_resized, squares
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class OnnxWeights:
-    """Network of an ONNX file, and its training record."""
+class ExportedWeights:
+    """Network of an ONNX or TFLite file, and its training record."""
 
     network: Network
     training: TrainingRecord | None
@@ -38,20 +37,20 @@ class OnnxWeights:
         return self.network.imgsz
 
 
-def open_onnx(file: Path, *, imgsz: int | None, device: str) -> OnnxWeights:
-    """Read an ONNX file.
+def open_exported_weights(file: Path, *, imgsz: int | None, device: str) -> ExportedWeights:
+    """Read an ONNX or TFLite file.
 
     Args:
-        file: ONNX file.
+        file: ``.onnx`` or ``.tflite`` file.
         imgsz: Side of the input that was asked for, in pixels; None for any.
-        device: ``cpu``, ``0`` ...; empty for the first GPU that onnxruntime supports, or the CPU.
+        device: ``cpu``, ``0`` ...; empty for the first GPU that the library supports, or the CPU.
 
     Raises:
         ConfigError: The file has another input size, or the device does not exist.
         InputError: The file is missing, damaged, or not a detection network.
-        MissingExtraError: onnxruntime is not installed.
+        MissingExtraError: The library that runs the file is not installed.
     """
-    network = OnnxNetwork(file, device=device)
+    network = open_exported(file, device=device)
     if imgsz not in (None, network.imgsz):
         raise ConfigError(
             f"{file} has an input of {network.imgsz} px; drop the option, or export the weights "
@@ -63,7 +62,7 @@ def open_onnx(file: Path, *, imgsz: int | None, device: str) -> OnnxWeights:
         training = from_json(network.record) if network.record else None
     except (ValueError, TypeError) as error:
         raise InputError(f"damaged training record: {error}", path=file) from error
-    return OnnxWeights(network=network, training=training)
+    return ExportedWeights(network=network, training=training)
 
 
 def predict_squares(
@@ -96,11 +95,7 @@ def predict_squares(
         return read_resized(*image, side)
 
     for resized in read_ahead(images, read, batch):
-        squares = np.full((len(resized), side, side, 3), PADDING, np.uint8)  # (B, S, S, 3)
-        for square, image in zip(squares, resized, strict=True):
-            height, width = image.pixels.shape[:2]
-            square[:height, :width] = image.pixels
-        results = network.find(squares, score_thresh=score_thresh)
+        results = network.find(squares(resized, side), score_thresh=score_thresh)
         for image, symbols in zip(resized, results, strict=True):
             limits = np.array([image.width, image.height] * 2)
             boxes_xyxy = symbols.boxes_xyxy / np.array([*image.factors, *image.factors])

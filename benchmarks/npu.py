@@ -1,0 +1,146 @@
+"""Detections in int8 compared with torch's, and the speed of models on NPUs.
+
+    omr convert DATA TILES --classes harmony --tile 320 --scale staff-space:12 --val 0.5
+    python -m benchmarks.npu TILES harmony-tiny run/weights/best.pt ... --out FILE.md
+
+Every model is exported with the decoding outside of the file and inside it, with the training
+images of TILES for calibration. The validation images are compared.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from converters.formats.yolo_dataset import open_dataset
+from converters.images import Pixels
+from omr.exporting import Int8Options, export_model
+from omr.npu_figures import model_figures
+from reading.exported_network import open_exported
+from reading.network import Network, TileSymbols
+from reading.options import DEFAULT_CONF
+from reading.suppression import ious
+from settings.published import weights_path
+from training.export.tflite import Decode
+from training.export.vela import DEFAULT_TARGETS, parse_targets
+from training.predict.image_batches import read_resized, squares
+from training.predict.tile_network import TorchNetwork
+
+SAME_IOU = 0.5
+"""IoU from which two detections of a class are the same."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """Detections of a network compared with those of torch."""
+
+    same: int
+    lost: int
+    """Detections of torch alone."""
+    new: int
+    """Detections of the other network alone."""
+
+
+def compared(expected: Sequence[TileSymbols], actual: Sequence[TileSymbols]) -> Comparison:
+    """Match the detections of two networks, best first.
+
+    Args:
+        expected: Symbols that torch finds in each tile.
+        actual: Symbols of the other network.
+    """
+    same = sum(_n_same(*tiles) for tiles in zip(expected, actual, strict=True))
+    n_expected, n_actual = (sum(len(t.labels) for t in tiles) for tiles in (expected, actual))
+    return Comparison(same=same, lost=n_expected - same, new=n_actual - same)
+
+
+def _n_same(expected: TileSymbols, actual: TileSymbols) -> int:
+    is_free = np.ones(len(actual.labels), np.bool_)
+    for box, label in zip(expected.boxes_xyxy, expected.labels, strict=True):
+        candidates = np.flatnonzero(is_free & (actual.labels == label))
+        overlaps = ious(np.tile(box, (len(candidates), 1)), actual.boxes_xyxy[candidates])
+        if (overlaps > SAME_IOU).any():
+            is_free[candidates[overlaps.argmax()]] = False
+    return int((~is_free).sum())
+
+
+def tiles_of_split(data: Path, split: str, n_tiles: int, side: int) -> Pixels:
+    """Read random images of a split, always the same ones, in BGR order, shape ``(B, S, S, 3)``.
+
+    Args:
+        data: YOLO folder.
+        split: Split to read.
+        n_tiles: Maximum number of images.
+        side: Side S of the network's input in pixels.
+    """
+    paths = open_dataset(data).image_paths(split)
+    chosen = np.random.default_rng(0).permutation(len(paths))[:n_tiles]
+    images = [read_resized(paths[i], PurePosixPath(paths[i].name), side) for i in chosen]
+    return squares(images, side)
+
+
+def _detection_rows(source: Path, data: Path, n_tiles: int, n_images: int) -> Iterator[str]:
+    """Yield the rows about the detections of a model."""
+    expected = TorchNetwork(source, device="cpu")
+    tiles = tiles_of_split(data, "val", n_tiles, expected.imgsz)
+    conf = DEFAULT_CONF if expected.conf is None else expected.conf
+    symbols = expected.find(tiles, score_thresh=conf)
+    variants: list[tuple[str, Decode, bool]] = [
+        ("float32, decoded outside", "outside", False),
+        ("int8, decoded outside", "outside", True),
+        ("int8, decoded inside", "inside", True),
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        for title, decode, is_int8 in variants:
+            file = Path(folder, "model.tflite")
+            int8 = Int8Options(data=data, n_images=n_images) if is_int8 else None
+            export_model(source, file, "tflite", int8=int8, decode=decode, force=True)
+            network: Network = open_exported(file)
+            result = compared(symbols, network.find(tiles, score_thresh=conf))
+            size = file.stat().st_size / 1e6
+            yield (
+                f"| {source.stem} | {title} | {result.same:,} | {result.lost:,} | {result.new:,} | "
+                f"{size:.2f} |"
+            )
+
+
+def _speed_rows(sources: Sequence[Path]) -> Iterator[str]:
+    for model in model_figures(sources, parse_targets(list(DEFAULT_TARGETS))):
+        for t in model.targets:
+            left = ", ".join(f"{n} {name}" for name, n in t.cpu_operators.items()) or "none"
+            yield (
+                f"| {model.source.stem} | {t.target.accelerator} | {t.ms:.2f} | {t.macs / 1e6:.0f} "
+                f"| {t.sram_kib:.0f} | {t.dram_kib:.0f} | {t.flash_kib:.0f} "
+                f"| {sum(t.npu_operators.values())} | {left} |"
+            )
+
+
+def main() -> None:
+    """Write the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("weights", type=weights_path, nargs="+")
+    parser.add_argument("--tiles", type=int, default=50)
+    parser.add_argument("--calibrate", type=int, default=100)
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    lines = [
+        "| model | file | same | lost | new | MB |",
+        "|---|---|---|---|---|---|",
+        *(
+            row
+            for source in arguments.weights
+            for row in _detection_rows(source, arguments.data, arguments.tiles, arguments.calibrate)
+        ),
+        "",
+        "| model | NPU | ms | MMAC | SRAM KiB | DRAM KiB | flash KiB | on NPU | on CPU |",
+        "|---|---|---|---|---|---|---|---|---|",
+        *_speed_rows(arguments.weights),
+    ]
+    arguments.out.write_text("\n".join(lines) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()

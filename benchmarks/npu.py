@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from converters.formats.yolo_dataset import open_dataset
+from converters.formats.datasets import open_dataset
 from converters.images import Pixels
 from omr.exporting import Int8Options, export_model
 from omr.npu_figures import model_figures

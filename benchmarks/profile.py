@@ -24,7 +24,7 @@ from training.profiling.clock import PhaseClock
 from training.profiling.hooks import timed_assigner
 from training.profiling.profile import profile_training, take_step
 from training.profiling.times import PARTS, StepProfile
-from training.trial import batches, trial
+from training.single_steps import batches, temporary_trainer
 
 N_CALLS = 10_000
 STEPS_PER_ROUND = 5
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def _print_overhead(config: TrainConfig, rounds: int) -> None:
-    with trial(config) as trainer:
+    with temporary_trainer(config) as trainer:
         clock = PhaseClock(trainer.device)
         tasks = {
             "without the clock": _steps(trainer, lambda _part: None),

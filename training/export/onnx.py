@@ -96,7 +96,7 @@ def _same_threads() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Suppress messages about the moved file and the deprecation of tracing."""
-    with quiet(level=logging.ERROR), warnings.catch_warnings():
+    """Suppress messages about the moved file and tracing, and of errors that are raised as well."""
+    with quiet(level=logging.CRITICAL), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

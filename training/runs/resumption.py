@@ -80,7 +80,7 @@ def interruption(config: TrainConfig) -> str:
 
 
 def lost_process(config: TrainConfig) -> str:
-    """Describe how to go on after another process of a run on several devices has ended.
+    """Describe how to continue after another process of a run on several devices has ended.
 
     Args:
         config: Configuration of the run.

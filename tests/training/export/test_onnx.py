@@ -1,6 +1,7 @@
 """Heads in onnxruntime against the same in torch."""
 
 import copy
+import errno
 import importlib.util
 import re
 from pathlib import Path
@@ -73,6 +74,21 @@ def test_an_exported_file_says_what_it_is_but_not_where_it_was_made(tmp_path: Pa
     assert (said["task"], said["stride"], said["imgsz"]) == ("detect", "32", f"[{SIDE}, {SIDE}]")
     assert "somebody" not in str(said)
     assert model.args == {"data": "/home/somebody/data"}
+
+
+def test_an_error_is_raised_but_not_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_arguments: object, **_options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    model = single("omr-tiny")
+    caplog.clear()
+    monkeypatch.setattr("torch.onnx.export", fail)
+    with pytest.raises(OSError, match="No space left on device"):
+        export_onnx(model, tmp_path / "model.onnx", imgsz=SIDE)
+    assert caplog.messages == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_without_onnx_a_line_says_what_to_install(

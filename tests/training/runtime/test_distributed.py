@@ -19,8 +19,11 @@ from rank_steps import CASES, N_RANKS, batch, gradients, model, on_a_rank
 from rank_trainings import join_ranks, start_ranks
 
 from class_maps import ConfigError
+from settings.run_files import STATE_FILE
 from training.config import TrainConfig
 from training.models.checkpoints import open_weights
+from training.runs import resume_state
+from training.runs.resumption import interruption, lost_process
 from training.runtime import distributed
 
 Draw = Callable[..., Path]
@@ -117,6 +120,24 @@ def check(device: str, size: int, problem: str | None) -> None:
     with pytest.raises(ConfigError) as raised:
         distributed.check_ranks(device, size)
     assert str(raised.value) == problem
+
+
+def test_the_advice_after_a_lost_process_and_an_interruption(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = TrainConfig(data=Path("data"), out=tmp_path, device="cpu")
+    assert lost_process(config).endswith(
+        "another process of the run has ended; see its messages, and start again"
+    )
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "last.pt").touch()
+    resume_state.write(
+        {"version": resume_state.VERSION, "epochs_done": 1}, tmp_path / "weights" / STATE_FILE
+    )
+    command = f"omr train data --out {tmp_path} --resume --device cpu"
+    assert interruption(config).endswith(f", which is kept; resume with: {command}")
+    monkeypatch.setattr("training.runs.resumption.n_started", lambda: 2)
+    assert interruption(config).endswith(f"; resume with: torchrun ... -m {command}")
 
 
 def test_a_lost_process_is_an_error_and_the_run_resumes_on_any_machines(

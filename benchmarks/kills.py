@@ -122,9 +122,11 @@ def attack(commands: Launcher, case: Case, work: Path, moments: int, seed: int) 
         _copy_new(prepared, work, before)
         outcome = commands.run(case.words, work, kill_after_s=rng.uniform(0, seconds))
         counts.killed += outcome.was_killed
-        if not (work / "out").exists():
-            log = run(commands, case.words, work)
-            counts.continued += any(phrase in log for phrase in CONTINUED)
+        is_complete = (work / "out").exists()
+        outcome = commands.run(case.words, work)
+        if outcome.status and not is_complete:
+            raise RuntimeError(outcome.log)
+        counts.continued += any(phrase in outcome.log for phrase in CONTINUED)
         if case.after:
             run(commands, case.after, work)
         counts.differing += contents(work / "out") != expected

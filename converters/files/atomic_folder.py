@@ -60,6 +60,7 @@ def atomic_folder(
     """
     inputs = tuple(inputs)
     real = Path(os.path.realpath(target))
+    _remove_records(real)
     _check_target(target, real, force=force, inputs=inputs)
     with locked_path(target, real, option="OUT"):
         try:
@@ -68,14 +69,21 @@ def atomic_folder(
             with contextlib.closing(Contents(real)) as before, _partial(real) as partial:
                 yield partial
                 _write_list(partial)
-                remove_records(partial)
                 _swap(partial, real, before, target)
         except OSError as error:
             path, reason = error.filename or target, error.strerror or error
             raise OmrError(f"{path}: {reason}; nothing was written to {target}") from error
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"{target}: interrupted; nothing was written") from None
+        _remove_records(real)  # not before: a kill between both would cost all work
         _remove_old(_aside(real), target)
+
+
+def _remove_records(real: Path) -> None:
+    """Remove the records from a complete folder, possibly of a process that was killed."""
+    if (real / LIST).is_file():
+        with contextlib.suppress(OSError):
+            remove_records(real)
 
 
 def _check_target(target: Path, real: Path, *, force: bool, inputs: Iterable[Path]) -> None:
@@ -111,12 +119,9 @@ def _is_manifest(path: Path) -> bool:
 
 def _write_list(folder: Path) -> None:
     """List the files of a new folder, so that files added later are not removed with it."""
-    names = (
-        name for name in names_below(folder) if name != LIST and not name.startswith(f"{RECORDS}/")
-    )
     with (folder / LIST).open("w", encoding="ascii") as file:
         file.write("[")
-        for i, line in enumerate(in_order(map(encoded, names))):
+        for i, line in enumerate(_found(folder)):
             file.write(f",\n{line}" if i else f"\n{line}")
         file.write("\n]")
 
@@ -128,9 +133,14 @@ def unlisted(folder: Path) -> Iterator[str]:
         ConfigError: The folder has no such list.
         OSError: The folder cannot be read.
     """
-    found = in_order(encoded(name) for name in names_below(folder) if name != LIST)
-    for line in only_in_first(found, in_order(_listed(folder))):
+    for line in only_in_first(_found(folder), in_order(_listed(folder))):
         yield json.loads(line)
+
+
+def _found(folder: Path) -> Iterator[str]:
+    """Yield a line for each file in a folder, in order, apart from the list and records."""
+    names = (name for name in names_below(folder) if not name.startswith(f"{RECORDS}/"))
+    return in_order(encoded(name) for name in names if name != LIST)
 
 
 def _listed(folder: Path) -> Iterator[str]:
@@ -262,6 +272,7 @@ def _kept(partial: Path, real: Path, target: Path, problem: str) -> OmrError:
     names = (f"{real.name}.new{number or ''}" for number in count())
     kept = next(path for path in map(real.with_name, names) if not os.path.lexists(path))
     partial.rename(kept)
+    _remove_records(kept)
     return OmrError(f"{target}: {problem}, so it was not replaced; the result is in {kept}")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from converters.tracking import Say
 
 RECORDS = ".omr-parts"
-"""Folder of the records in an incomplete folder; it is removed before the folder is complete."""
+"""Folder of the records in an incomplete folder; it is removed once the folder is complete."""
 DONE = ".done"
 """End of the names of records; the first one is written when something is finished."""
 

@@ -12,7 +12,8 @@ from stopped_runs import contents
 from benchmarks.forked_commands import Launcher, Outcome, launcher
 
 ROOT, HELPERS = Path(__file__).parents[2], Path(__file__).parents[1] / "helpers"
-N_KILLS = 3
+N_KILLS, N_LAST = 2, 3
+"""Numbers of random changes, and of last changes, before which a command is killed."""
 CONVERT = "convert data {} --tile 100 --format yolo,coco --workers 1"
 COMMANDS = {
     "convert": [CONVERT],
@@ -53,13 +54,16 @@ def test_a_killed_command_continues(case: str, commands: Launcher, work: Path) -
     n_changes, n_continued = run(command, f"{case}/out").n_changes, 0
     expected = contents(work / case / "out")
     assert n_changes > 10
-    for number in sorted(random.Random(1).sample(range(1, n_changes + 1), N_KILLS)):
+    last = [n_changes - i for i in range(N_LAST)]
+    for number in random.Random(1).sample(range(1, n_changes - N_LAST), N_KILLS) + last:
         out = f"{case}-{number}/out"
         for line in preparations:
             run(line, out)
         assert commands.run(command.format(out).split(), work, kill_at=number).was_killed
-        if not (work / out).exists():  # killed before the final step
-            n_continued += "made before" in run(command, out).log
+        is_complete = (work / out).exists()  # killed after the final step
+        again = commands.run(command.format(out).split(), work)
+        assert bool(again.status) == is_complete, again.log
+        n_continued += "made before" in again.log
         assert contents(work / out) == expected
         left = [path.name for path in (work / out).parent.iterdir()]
         assert [name for name in left if name != ".out.omr.lock"] == ["out"]

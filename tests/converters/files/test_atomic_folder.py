@@ -372,3 +372,28 @@ def test_a_file_that_the_system_does_not_take(tmp_path: Path) -> None:
     out = tmp_path / "a" / "out"
     assert done.stdout == f"OmrError: {out}: File too large; nothing was written to {out}\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_records_are_kept_until_the_folder_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(folder: Path) -> None:
+        assert folder == tmp_path / "out"
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("converters.files.atomic_folder.remove_records", killed)
+        fill_with_records(tmp_path / "out")
+    assert (tmp_path / "out" / ".omr-parts" / "0.done").is_file()
+    with pytest.raises(ConfigError, match="already exists"):
+        fill(tmp_path / "out")
+    assert contents(tmp_path) == {"out/manifest.json": NEW}
+    fill_with_records(tmp_path / "out", force=True)
+    assert contents(tmp_path) == {"out/manifest.json": NEW}
+
+
+def fill_with_records(target: Path, *, force: bool = False) -> None:
+    with atomic_folder(target, force=force) as folder:
+        (folder / "manifest.json").write_text(NEW)
+        (folder / ".omr-parts").mkdir()
+        (folder / ".omr-parts" / "0.done").touch()

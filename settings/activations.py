@@ -34,7 +34,7 @@ def parse_activations(text: str) -> dict[str, str]:
         part, equals, name = (word.strip() for word in item.partition("="))
         if not equals:
             name = item.strip() or "an empty element"
-            raise _invalid(text, f"{name}: no part; expected such as head=relu")
+            raise _invalid(text, f"{name}: no part; expected part=name, such as head=relu")
         if part not in PARTS:
             raise _invalid(text, f"unknown part: {with_nearest([part], PARTS)}")
         if part in chosen:

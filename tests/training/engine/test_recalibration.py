@@ -11,7 +11,7 @@ from recording_display import RecordingDisplay
 from torch import nn
 
 from class_maps import ConfigError
-from settings.published import DEFAULT_WEIGHTS
+from settings.published import DEFAULT_WEIGHTS, weights_path
 from training.config import TrainConfig
 from training.engine.recalibration import measure_statistics
 from training.models.activations import activation_uses, set_activations
@@ -84,6 +84,16 @@ def test_a_run_from_weights_with_another_activation(
     assert report["activations"] == {"backbone": "silu -> relu"}
     uses = activation_uses(load_weights(result.last))
     assert [*uses.values()].count("relu") == 19
+
+
+def test_model_and_average_are_recalibrated(config: TrainConfig) -> None:
+    trainer = ready_trainer(replace(config, validate=False))
+    name = "model.0.bn.running_mean"
+    stored = load_weights(weights_path(DEFAULT_WEIGHTS)).state_dict()[name]
+    own, average = (model.state_dict()[name] for model in (trainer.model, trainer.ema.ema))
+    assert torch.equal(own, average)
+    assert not torch.allclose(own, stored)
+    assert trainer.state.recalibration == {"images": 4, "before": None, "after": None}
 
 
 def test_other_activations_are_not_written(config: TrainConfig) -> None:

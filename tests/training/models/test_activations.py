@@ -15,9 +15,11 @@ from ultralytics.nn.modules.conv import Conv
 from ultralytics.nn.tasks import DetectionModel, yaml_model_load
 
 from class_maps import ConfigError, InputError
+from settings.activations import NAMES as ACTIVATIONS
 from settings.activations import parse_activations
 from settings.head_config import Group, HeadConfig
 from training.models.activations import (
+    KINDS,
     activation_counts,
     activation_uses,
     activations_of,
@@ -95,6 +97,10 @@ def test_each_use_of_a_shared_module_counts(name: str, counts: tuple[int, ...]) 
     with counted_calls("relu", "leaky_relu", "hardswish", "silu") as calls, torch.no_grad():
         model.train()(torch.rand(2, 3, 64, 64))  # runs both branches of yolo26's head
     assert calls == dict(zip(("relu", "leaky_relu", "hardswish"), counts, strict=True))
+
+
+def test_every_name_has_a_module() -> None:
+    assert tuple(KINDS) == ACTIVATIONS
 
 
 def test_no_values_are_drawn_for_another_activation() -> None:

@@ -45,6 +45,8 @@ INK_RULES = (
     "swapped-classes",
     "negative-image",
 )
+INK_ROUNDS = 4
+"""Number of times that the pixels are read; on a busy machine, a single round takes longer."""
 READING = "reading labels, totals"
 GOAL_S, GOAL_PAGES_PER_S = 15.0, 10.0
 
@@ -76,8 +78,9 @@ def ink_rules(folder: Path, n_pages: int) -> None:
         "finding ink": (pages_module, "find_ink"),
         "finding unlabelled ink": (pages_module, "find_unlabelled"),
     }
-    seconds = phases(lint_pages(dataset), dataset.names, rules, reading)
-    print(f"\n{n_pages:,} engraved pages\n")
+    rounds = [phases(lint_pages(dataset), dataset.names, rules, reading) for _ in range(INK_ROUNDS)]
+    seconds = {name: min(of_round[name] for of_round in rounds) for name in rounds[0]}
+    print(f"\n{n_pages:,} engraved pages, minimum of {INK_ROUNDS} rounds\n")
     print_table("CPU ms per page", {name: 1e3 * s / n_pages for name, s in seconds.items()})
     total = sum(seconds.values())
     rates = {"several splits": n_pages / total}

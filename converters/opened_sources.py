@@ -207,10 +207,10 @@ def _by_release(source: OpenedSource, names: set[str]) -> list[OpenedSource]:
     earlier = [*compress(files, is_earlier)]
     undivided = _undivided(mapping, earlier)
     of_earlier = replace(source, mapping=_with_unlabelled(mapping, undivided))
-    classes = mapping.class_of.keys() & {*undivided}
-    if not (classes and any(classes.intersection(f.categories(mapping)) for f in files)):
-        return [of_earlier]
     later = [file for file, of_other in zip(files, is_earlier, strict=True) if not of_other]
+    classes = mapping.class_of.keys() & {*undivided}
+    if not (classes and any(classes.intersection(file.categories(mapping)) for file in later)):
+        return [of_earlier]
     name = source.name or _names([source.path])[0]
     other = f"{name}-earlier"
     while other.casefold() in names:

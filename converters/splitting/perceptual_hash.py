@@ -150,19 +150,18 @@ def _bits(part: NDArray[np.uint8]) -> NDArray[np.uint64]:
 
 def _reduced(image: Pixels, side: int) -> list[NDArray[np.uint8]]:
     """Return an image, and its part with ink, as grey levels of shape ``(side, side)``."""
-    image = _halved(image)
     is_grey = image.ndim == 2
     grey = np.asarray(image if is_grey else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
     rows, columns = _ink_box(grey)
     return [
-        np.asarray(cv2.resize(part, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
+        np.asarray(cv2.resize(_halved(part), (side, side), interpolation=cv2.INTER_AREA), np.uint8)
         for part in (grey, grey[rows, columns])
     ]
 
 
-def _halved(image: Pixels) -> Pixels:
+def _halved(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Halve an image until its longer side is below ``HALVED_PX``, without odd rows and columns."""
-    while max(image.shape[:2]) >= HALVED_PX and min(image.shape[:2]) >= MIN_HALVED_PX:
+    while max(image.shape) >= HALVED_PX and min(image.shape) >= MIN_HALVED_PX:
         height, width = image.shape[0] // 2, image.shape[1] // 2
         even, size = image[: 2 * height, : 2 * width], (width, height)
         image = np.asarray(cv2.resize(even, size, interpolation=cv2.INTER_AREA), np.uint8)

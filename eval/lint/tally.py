@@ -123,7 +123,7 @@ class ImageTally:
         """
         for source, count in self.flagged.items():
             share = count / self.checked[source]
-            if count >= min_count and share >= min_share:
+            if count and count >= min_count and share >= min_share:
                 yield Occurrence(
                     class_name="",
                     source=source,

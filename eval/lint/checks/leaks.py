@@ -68,7 +68,7 @@ class SimilarImages(InkCheck[NDArray[np.uint64]]):
     def measure(self, page: LintPage) -> NDArray[np.uint64] | None:
         """Return the perceptual hashes of an image; None if it has too few symbols.
 
-        They take a quarter of the time of all rules that read pixels, so they are not computed if
+        They take a seventh of the time of all rules that read pixels, so they are not computed if
         there is no other split.
         """
         if not (page.may_be_read and page.has_other_splits):

@@ -179,6 +179,13 @@ def test_classes_that_an_early_release_does_not_distinguish_are_unlabelled(
     assert recorded - set(mapped.unlabelled) == unlabelled
 
 
+def test_a_file_with_categories_of_both_releases_is_not_divided(tmp_path: Path) -> None:
+    draw(tmp_path / "in/a.png")
+    write(tmp_path / "in/a.xml", crop_objects(node(0, "8th_flag"), node(1, "flag8thUp")))
+    convert(tmp_path / "in", tmp_path / "out", options("deepscores"))
+    assert "flag8thUp" in read_manifest(tmp_path / "out").class_map.unlabelled
+
+
 def test_each_release_in_a_source_has_its_own_unlabelled_classes(tmp_path: Path) -> None:
     early, late = tmp_path / "in/early", tmp_path / "in/late"
     for folder, name in ((early, "a"), (late, "b"), (late, "c")):

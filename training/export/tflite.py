@@ -39,9 +39,9 @@ BIN_LOGITS = -10.0, 14.0
 """Range of the logits of bins in int8: a compromise between small steps, on which the boxes of thin
 symbols depend, and bins that are clipped. Of the ranges tried, it has the highest AP.
 
-The ranges in calibration images would be set by irrelevant logits as low as -80. With their steps of
-0.3, boxes of one symbol are so far apart that duplicates are not suppressed, and their upper ends
-limit the scores of classes that are rare in these images.
+The ranges in calibration images would be set by irrelevant logits as low as -80. With their steps
+of 0.3, boxes of one symbol are so far apart that duplicates are not suppressed, and their upper
+ends limit the scores of classes that are rare in these images.
 """
 
 

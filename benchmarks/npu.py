@@ -31,6 +31,7 @@ from training.predict.tile_network import TorchNetwork
 
 SAME_IOU = 0.5
 """IoU from which two detections of a class are the same."""
+SPEED_HEADER = "| model | NPU | ms | MMAC | SRAM KiB | DRAM KiB | flash KiB | on NPU | on CPU |"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,65 +82,71 @@ def tiles_of_split(data: Path, split: str, n_tiles: int, side: int) -> Pixels:
     return squares(images, side)
 
 
-def _detection_rows(source: Path, data: Path, n_tiles: int, n_images: int) -> Iterator[str]:
-    """Yield the rows about the detections of a model."""
+def _detection_rows(source: Path, exported: Path, options: argparse.Namespace) -> Iterator[str]:
+    """Export a model in each form, and yield the rows about its detections.
+
+    Args:
+        source: Weights.
+        exported: File to write, which is the int8 form decoded outside at the end.
+        options: Arguments of the command.
+    """
     expected = TorchNetwork(source, device="cpu")
-    tiles = tiles_of_split(data, "val", n_tiles, expected.imgsz)
+    tiles = tiles_of_split(options.data, "val", options.tiles, expected.imgsz)
     conf = DEFAULT_CONF if expected.conf is None else expected.conf
     symbols = expected.find(tiles, score_thresh=conf)
-    variants: list[tuple[str, Decode, bool]] = [
-        ("float32, decoded outside", "outside", False),
-        ("int8, decoded outside", "outside", True),
-        ("int8, decoded inside", "inside", True),
+    int8 = Int8Options(data=options.data, n_images=options.calibrate)
+    forms: list[tuple[str, Decode, Int8Options | None]] = [
+        ("int8, decoded inside", "inside", int8),
+        ("float32, decoded outside", "outside", None),
+        ("int8, decoded outside", "outside", int8),
     ]
-    with tempfile.TemporaryDirectory() as folder:
-        for title, decode, is_int8 in variants:
-            file = Path(folder, "model.tflite")
-            int8 = Int8Options(data=data, n_images=n_images) if is_int8 else None
-            export_model(source, file, "tflite", int8=int8, decode=decode, force=True)
-            network: Network = open_exported(file)
-            result = compared(symbols, network.find(tiles, score_thresh=conf))
-            size = file.stat().st_size / 1e6
-            yield (
-                f"| {source.stem} | {title} | {result.same:,} | {result.lost:,} | {result.new:,} | "
-                f"{size:.2f} |"
-            )
+    for title, decode, quantisation in forms:
+        export_model(source, exported, "tflite", int8=quantisation, decode=decode, force=True)
+        network: Network = open_exported(exported)
+        result = compared(symbols, network.find(tiles, score_thresh=conf))
+        yield (
+            f"| {source.stem} | {title} | {result.same:,} | {result.lost:,} | {result.new:,} | "
+            f"{exported.stat().st_size / 1e6:.2f} |"
+        )
 
 
-def _speed_rows(sources: Sequence[Path]) -> Iterator[str]:
-    for model in model_figures(sources, parse_targets(list(DEFAULT_TARGETS))):
-        for t in model.targets:
-            left = ", ".join(f"{n} {name}" for name, n in t.cpu_operators.items()) or "none"
-            yield (
-                f"| {model.source.stem} | {t.target.accelerator} | {t.ms:.2f} | {t.macs / 1e6:.0f} "
-                f"| {t.sram_kib:.0f} | {t.dram_kib:.0f} | {t.flash_kib:.0f} "
-                f"| {sum(t.npu_operators.values())} | {left} |"
-            )
+def _speed_rows(source: Path, exported: Path) -> Iterator[str]:
+    """Yield the rows about the speed of an exported model on each NPU."""
+    (model,) = model_figures([exported], parse_targets(list(DEFAULT_TARGETS)))
+    for figures in model.targets:
+        left = ", ".join(f"{n} {name}" for name, n in figures.cpu_operators.items()) or "none"
+        yield (
+            f"| {source.stem} | {figures.target.accelerator} | {figures.ms:.2f} "
+            f"| {figures.macs / 1e6:.0f} | {figures.sram_kib:.0f} | {figures.dram_kib:.0f} "
+            f"| {figures.flash_kib:.0f} | {sum(figures.npu_operators.values())} | {left} |"
+        )
+
+
+def _lines(options: argparse.Namespace) -> Iterator[str]:
+    """Yield the lines of both tables; conversions take minutes."""
+    with tempfile.TemporaryDirectory() as temporary:
+        files = [Path(temporary, f"{i}.tflite") for i in range(len(options.weights))]
+        pairs = list(zip(options.weights, files, strict=True))
+        yield from ("| model | file | same | lost | new | MB |", "|---|---|---|---|---|---|")
+        for source, exported in pairs:
+            yield from _detection_rows(source, exported, options)
+        yield from ("", SPEED_HEADER, f"|{'---|' * (SPEED_HEADER.count('|') - 1)}")
+        for source, exported in pairs:
+            yield from _speed_rows(source, exported)
 
 
 def main() -> None:
     """Write the tables."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("weights", type=weights_path, nargs="+")
     parser.add_argument("--tiles", type=int, default=50)
     parser.add_argument("--calibrate", type=int, default=100)
     parser.add_argument("--out", type=Path, required=True)
-    arguments = parser.parse_args()
-    lines = [
-        "| model | file | same | lost | new | MB |",
-        "|---|---|---|---|---|---|",
-        *(
-            row
-            for source in arguments.weights
-            for row in _detection_rows(source, arguments.data, arguments.tiles, arguments.calibrate)
-        ),
-        "",
-        "| model | NPU | ms | MMAC | SRAM KiB | DRAM KiB | flash KiB | on NPU | on CPU |",
-        "|---|---|---|---|---|---|---|---|---|",
-        *_speed_rows(arguments.weights),
-    ]
-    arguments.out.write_text("\n".join(lines) + "\n", "utf-8")
+    options = parser.parse_args()
+    with options.out.open("w", encoding="utf-8") as out:
+        for line in _lines(options):
+            print(line, file=out, flush=True)
 
 
 if __name__ == "__main__":

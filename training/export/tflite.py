@@ -18,7 +18,7 @@ from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import ConfigError, OmrError
 from converters.files.hashes import sha256
-from reading.decoding import Decoding, Level
+from reading.decoding import Decoding
 from training.export import to_tflite
 from training.export.cut_network import (
     CutNetwork,
@@ -33,12 +33,15 @@ from training.export.npu_tools import run_tool
 from training.heads.grouped import SeparateDetect
 
 Decode: TypeAlias = Literal["outside", "inside"]
-LOGIT_RANGE = -8.0, 8.0
-"""Range of the logits of classes and bins in int8, which is that of scores from 0.0003 to 0.9997.
+CLASS_LOGITS = -8.0, 8.0
+"""Range of class logits in int8, scores of 0.0003 to 0.9997."""
+BIN_LOGITS = -10.0, 14.0
+"""Range of the logits of bins in int8: a compromise between small steps, on which the boxes of thin
+symbols depend, and bins that are clipped. Of the ranges tried, it has the highest AP.
 
-The range in calibration images would be set by irrelevant logits as low as -80. With its steps of
-0.3, boxes of one symbol are so far apart that duplicates are not suppressed, and its upper end
-limits the scores of classes that are rare in these images.
+The ranges in calibration images would be set by irrelevant logits as low as -80. With their steps
+of 0.3, boxes of one symbol are so far apart that duplicates are not suppressed, and their upper
+ends limit the scores of classes that are rare in these images.
 """
 
 
@@ -84,8 +87,9 @@ def export_tflite(
         raise ConfigError(reason, option="--decode", value=options.decode)
     network = CutNetwork(model) if is_cut else DecodedNetwork(model)
     outputs = levels(head) if is_cut else ()
-    with_range = [name for level in outputs for name in _logits(level, head)]
-    ranges = dict.fromkeys(with_range, LOGIT_RANGE)
+    ranges = {level.scores: CLASS_LOGITS for level in outputs}
+    if bins(head):  # distances otherwise
+        ranges |= {level.boxes: BIN_LOGITS for level in outputs}
     file.write_bytes(_converted(network, imgsz, options.samples, ranges))
     decoding = Decoding(
         sha256=sha256(file),
@@ -99,11 +103,6 @@ def export_tflite(
         training=training or {},
     )
     description.write_bytes(msgspec.json.format(msgspec.json.encode(decoding), indent=1) + b"\n")
-
-
-def _logits(level: Level, head: Any) -> list[str]:  # noqa: ANN401
-    """Return the outputs of a level that are logits; the boxes are not without bins."""
-    return [level.scores, level.boxes] if bins(head) else [level.scores]
 
 
 def _converted(

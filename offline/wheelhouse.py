@@ -61,8 +61,7 @@ def write_wheelhouse(out: Path, device: Device, *, extras: str, index: str) -> N
     wheels = part / "wheels"
     wheels.mkdir(parents=True)
     try:
-        own = ["wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", wheels, ROOT]
-        run_pip(*own)
+        run_pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", wheels, ROOT)
         (wheel,) = wheels.iterdir()
         run_pip(
             *("download", "--only-binary=:all:", "--dest", wheels),

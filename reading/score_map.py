@@ -45,8 +45,8 @@ def score_map(page: PreparedPage, scores_of: TileScores, *, batch: int = 16) -> 
         levels = [_of_pixels(level, size) for level in scores_of(pixels)]
         for index, tile in zip(indices, np.maximum.reduce(levels), strict=True):
             x, y = page.grid.corners_xy[index].tolist()
-            place = upright[y : y + size, x : x + size]
-            np.maximum(place, tile, out=place)
+            covered = upright[y : y + size, x : x + size]
+            np.maximum(covered, tile, out=covered)
     return _in_original(page, upright[:height, :width])
 
 

@@ -112,5 +112,6 @@ class StepProfile:
 
     def to_json(self) -> dict[str, Any]:
         """Convert to types that JSON can represent."""
-        values = asdict(self)
-        return values | values.pop("times")
+        values: dict[str, Any] = asdict(self)
+        times: dict[str, Any] = values.pop("times")
+        return values | times

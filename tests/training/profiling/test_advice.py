@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from training.profiling.advice import Situation, advise
-from training.profiling.times import PartName, StepProfile, StepTimes
+from training.profiling.times import StepProfile, StepTimes
 
 PROFILE = StepProfile(
     model="yolo11n",
@@ -40,7 +40,7 @@ ON_CPU = {"device": "cpu", "gpu_busy": None, "precision": "fp32"}
     ],
 )  # fmt: skip
 def test_the_first_problem_is_named(
-    totals: dict[PartName, float],
+    totals: dict[str, float],
     profile: dict[str, object],
     situation: dict[str, object],
     expected: str,

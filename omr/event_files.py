@@ -118,7 +118,7 @@ def event_files(run: Path) -> list[Path]:
         run: Event file, or a folder that contains event files.
 
     Raises:
-        InputError: There are none.
+        InputError: The folder contains no event files.
     """
     if not run.is_dir():
         return [run]

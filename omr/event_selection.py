@@ -99,7 +99,7 @@ def write_events(
         track: Wrapper around the files that shows progress.
 
     Raises:
-        ConfigError: Nothing would be kept, a step would be negative, a file is given twice, or
+        ConfigError: Nothing would be kept, a step would be negative, a file is duplicated, or
             ``out`` contains files.
         InputError: A folder contains no event files, or a file is not one.
         MissingExtraError: TensorBoard is not installed.
@@ -107,7 +107,7 @@ def write_events(
     check_tensorboard_reader()
     paths = [path for run in runs for path in event_files(run)]
     if len({path.resolve() for path in paths}) < len(paths):
-        raise ConfigError("a file is given twice; give every run once")
+        raise ConfigError("duplicate file; give every run once")
     target = out / paths[0].name
     check_files(target, force=force, inputs=paths, exclusive=True)
     with output_files(target, force=force) as (part,):

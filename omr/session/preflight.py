@@ -104,9 +104,9 @@ class _TrialProcess:
         environment = child.environment_of(self._chosen, os.environ)
         pipe = subprocess.PIPE
         process = child.start([child.TRIALS], environment, log, stdin=pipe, stdout=pipe)
+        assert process.stdin is not None
+        assert process.stdout is not None
         try:
-            assert process.stdin is not None
-            assert process.stdout is not None
             process.stdin.write(msgspec.json.encode(requests))
             process.stdin.close()
             for line in process.stdout:
@@ -115,9 +115,11 @@ class _TrialProcess:
                     self.devices = self._chosen or seen
                 else:
                     yield msgspec.json.decode(line, type=Trial)
-        finally:
-            process.kill()
             self._status = process.wait()
+        finally:
+            process.kill()  # if the trials were interrupted
+            process.wait()
+            process.stdout.close()
 
     def _end(self, log: IO[bytes]) -> str:
         """Describe the end of a process that did not answer."""

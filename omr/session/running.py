@@ -43,7 +43,7 @@ class Job(Protocol):
 
 
 Start: TypeAlias = Callable[[Sequence[str], Mapping[str, str], IO[bytes]], Job]
-"""Starts a process from the arguments of ``omr``, the environment and the file of its output."""
+"""Starts a process from the arguments of ``omr``, the environment and the log file."""
 Changed: TypeAlias = Callable[[str], None]
 """Called with the name of a run that has started, has been trained or has ended."""
 
@@ -230,7 +230,7 @@ class SessionRunner:
                 time.sleep(POLL_S)
             self._close(name)
             self.state.runs[name].status = "interrupted"
-            with contextlib.suppress(OSError):  # a full disk; the state says that it was running
+            with contextlib.suppress(OSError):  # a full disk; the last state is kept
                 save_state(self.folder.root, self.state)
 
 

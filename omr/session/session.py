@@ -33,7 +33,7 @@ class SessionOptions:
     keep_going: bool = False
     """Whether further runs are started after one has failed."""
     force: bool = False
-    """Whether runs whose settings have changed start anew."""
+    """Whether runs whose settings have changed are restarted."""
 
     def folder(self) -> SessionFolder:
         """Return the folder of the session."""
@@ -115,7 +115,7 @@ def run_session(
     changed: Callable[[str, SessionState], None],
     start: Start = child.start,
 ) -> tuple[SessionState, SessionReport]:
-    """Check, train, score and compare the runs of a session, or go on with those that are left.
+    """Check, train, score and compare the runs of a session, or resume those that are left.
 
     Args:
         options: File, folder and devices.
@@ -169,7 +169,7 @@ def run_session(
 
 
 def _state(folder: SessionFolder, spec: SessionSpec, *, force: bool) -> SessionState:
-    """Return the state with which a session starts or goes on."""
+    """Return the state with which a session starts or resumes."""
     state = read_state(folder.root)
     return begin(spec) if state is None else resumed(state, spec, force=force)
 

@@ -105,12 +105,12 @@ def save_state(folder: Path, state: SessionState) -> None:
 
 
 def resumed(state: SessionState, spec: SessionSpec, *, force: bool) -> SessionState:
-    """Return the state with which a session goes on, adapted to changes of its file.
+    """Return the state with which a session resumes, adapted to changes of its file.
 
     Args:
         state: State of the session so far.
         spec: File of the session.
-        force: Whether runs whose settings have changed start anew.
+        force: Whether runs whose settings have changed are restarted.
 
     Raises:
         ConfigError: Settings of runs that were started have changed, and ``force`` is not set.
@@ -124,8 +124,8 @@ def resumed(state: SessionState, spec: SessionSpec, *, force: bool) -> SessionSt
         first = next(run for run in spec.runs if run.name == changed[0])
         difference = _difference(state.runs[first.name].settings, {**first.settings})
         raise ConfigError(
-            f"{spec.path}: has changed since the session began, and {_listed(changed)} would start "
-            f"anew ({first.name}: {difference}); "
+            f"{spec.path}: has changed since the session began, and {_listed(changed)} would be "
+            f"restarted ({first.name}: {difference}); "
             "restore the file, give changed runs new names, or use --force"
         )
     scored_anew = _scoring(spec.scoring) != state.scoring

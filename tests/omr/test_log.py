@@ -281,7 +281,7 @@ def test_existing_files_are_protected() -> None:
     assert done("cut", "run", "--out", "cut", "--to", 1, "--force")["records"] == 4
     shutil.copy(file, "cut/other.tfevents")
     assert re.search("files other than", error("cut", "run", "--out", "cut", "--force"))
-    assert error("merge", "run", file, "--out", "x") == "a file is given twice; give every run once"
+    assert error("merge", "run", file, "--out", "x") == "duplicate file; give every run once"
 
 
 def test_the_steps_of_a_file_are_those_of_its_values() -> None:

@@ -207,8 +207,8 @@ def test_the_message_about_changed_settings(capsys: pytest.CaptureFixture[str]) 
     with pytest.raises(ConfigError):
         run_stubs(spec(TWO.replace("epochs: 2", "epochs: 3")), Path("out"), Stubs())
     assert capsys.readouterr().err == (
-        "variants.yaml: has changed since the session began, and a, b would start anew (a: epochs 2 "
-        "-> 3); restore the file, give changed runs new names, or use --force\n"
+        "variants.yaml: has changed since the session began, and a, b would be restarted (a: epochs "
+        "2 -> 3); restore the file, give changed runs new names, or use --force\n"
     )
 
 

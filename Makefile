@@ -4,6 +4,9 @@
 # make fuzz [FUZZ_SECONDS=60]  install, then read damaged files, for so long per reader
 # make test-oldest          run the training tests with the oldest supported Ultralytics
 # make weights              make the model that comes with omr, in WEIGHTS (hours on two cores)
+# make wheelhouse [DEVICE=cpu] [WHEELHOUSE=wheelhouse]
+#                           download all packages for an installation without a network
+# make test-offline         install from a wheelhouse without a network, and run the demo (3 GB)
 # make check                check style, types, imports and the contents of the wheel
 # Everything is installed into .venv; after the first run nothing is downloaded.
 
@@ -14,6 +17,8 @@ DATA ?=
 OUT ?= demo
 WEIGHTS ?= weights
 FUZZ_SECONDS ?= 60
+DEVICE ?= cpu
+WHEELHOUSE ?= wheelhouse
 
 # Each process runs whole files, because many tests of a file share fixtures.
 TOGETHER := -n logical --maxprocesses 4 --dist loadfile
@@ -28,7 +33,7 @@ OWN := grouping \
   memory/test_batch_search.py memory/test_cuda.py memory/test_gpus.py memory/test_host.py memory/test_timeline.py \
   predict/test_detections.py predict/test_image_batches.py runtime/test_devices.py
 
-.PHONY: install demo test fuzz test-oldest check weights bench clean help
+.PHONY: install demo test fuzz test-oldest check weights wheelhouse test-offline bench clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -68,6 +73,12 @@ check: $(VENV)/installed
 
 weights: $(VENV)/installed
 	$(BIN)/python -m recipes.run recipes/harmony-tiny.yaml "$(WEIGHTS)"
+
+wheelhouse: $(VENV)/installed
+	$(BIN)/python -m offline.wheelhouse "$(WHEELHOUSE)" --device $(DEVICE)
+
+test-offline: $(VENV)/installed
+	WHEELHOUSE_DEVICE=$(DEVICE) $(BIN)/pytest -m offline tests/offline
 
 bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks.convert

@@ -41,17 +41,18 @@ class Row:
     mb_written: float
 
 
-def write_files(folder: Path, n: int, annotations: int = ANNOTATIONS) -> None:
+def write_files(folder: Path, n: int, annotations: int = ANNOTATIONS, pages: int = PAGES) -> None:
     """Write annotation files whose images have different names.
 
     Args:
         folder: Folder to create.
         n: Number of files.
         annotations: Number of annotations of each.
+        pages: Number of pages of each.
     """
     folder.mkdir()
     for i in range(n):
-        path = dense_like.write(folder / "one", pages=PAGES, annotations=annotations, seed=i)
+        path = dense_like.write(folder / "one", pages=pages, annotations=annotations, seed=i)
         text = path.read_text().replace('"filename": "', f'"filename": "s{i}_')
         (folder / f"deepscores-complete-{i}_train.json").write_text(text)
         shutil.rmtree(folder / "one")

@@ -1,7 +1,7 @@
 """Conversion of data sets: every symbol that is read is either written or counted as dropped."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +14,12 @@ from converters.conversion_checks import (
 from converters.conversion_options import ConversionOptions
 from converters.conversion_output import OpenedData, SheetWriter, write_manifest, write_pages
 from converters.files.atomic_folder import atomic_folder, parts_folder, take_kept
+from converters.files.kept_work import RECORDS, make_records_folder, said_if_kept
 from converters.files.overwriting import check_inputs
 from converters.files.process_pool import warm_up
 from converters.formats import AnnotationSource
 from converters.formats.losses import Losses
-from converters.images import CORRECT_FOLDER, NAME_FOLDER
+from converters.image_headers import CORRECT_FOLDER, NAME_FOLDER
 from converters.manifest import (
     ManifestBuilder,
 )
@@ -31,29 +32,22 @@ from converters.parts.making import (
     make_split_folders,
 )
 from converters.parts.packing import write_indexes
-from converters.parts.plan import RECORDS, Part, plan_parts
+from converters.parts.plan import Part, plan_parts
 from converters.parts.records import (
     finished_parts,
-    has_finished_parts,
     keep_parts,
     locked_part,
-    make_records_folder,
-    remove_records,
     remove_unfinished,
 )
 from converters.prepare.preparation import PreparedPage
 from converters.split_assignment import assign_splits
 from converters.tally import Tally
-from converters.tracking import Track, untracked
+from converters.tracking import Say, Track, unsaid, untracked
 
 MOST_PARTS = 5
 """Maximum number of missing parts in a message."""
 
 __all__ = ["ConversionOptions", "MadeShard", "SheetWriter", "convert", "convert_shard"]
-
-
-def _unsaid(message: str) -> None:
-    return
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,7 +88,7 @@ def convert(
     only_merge: bool = False,
     force: bool = False,
     track: Track[PreparedPage] = untracked,
-    say: Callable[[str], None] = _unsaid,
+    say: Say = unsaid,
     sheets: SheetWriter | None = None,
 ) -> dict[str, Any]:
     """Convert data sets to one; ``target`` appears only after everything has been written.
@@ -130,9 +124,8 @@ def convert(
             target,
             force=force,
             inputs=(*inputs.paths, options.class_map.path),
-            is_worth_keeping=has_finished_parts,
         ) as folder,
-        _parts_are_kept(folder, target, say),
+        said_if_kept(folder, target, "parts", say),
     ):
         if not scheduler:
             warm_up(workers, "converters.parts.making")
@@ -165,7 +158,6 @@ def convert(
         write_manifest(folder, opened, manifest, made, options, losses)
         if sheets:
             sheets.write(folder)
-        remove_records(folder)
     return manifest.summary()
 
 
@@ -218,17 +210,6 @@ def convert_shard(
     return MadeShard(n_parts=len(own), n_before=len(finished), n_in_all=len(opened.parts))
 
 
-@contextlib.contextmanager
-def _parts_are_kept(folder: Path, target: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Say after a failure that finished parts are kept."""
-    try:
-        yield
-    except BaseException:
-        if has_finished_parts(folder):
-            say(f"finished parts are kept; the same command with OUT {target} continues with them")
-        raise
-
-
 def _paths(source: Path | Sequence[Path]) -> tuple[Path, ...]:
     return (source,) if isinstance(source, Path) else tuple(source)
 
@@ -251,7 +232,7 @@ def _open(inputs: Inputs, target: Path, options: ConversionOptions) -> OpenedDat
 
 
 def _take_over(
-    folder: Path, parts: Sequence[Part], options: ConversionOptions, say: Callable[[str], None]
+    folder: Path, parts: Sequence[Part], options: ConversionOptions, say: Say
 ) -> frozenset[int]:
     """Continue with the parts that an earlier conversion to the same folder has finished."""
     finished = frozenset[int]()
@@ -271,7 +252,7 @@ def _say_estimate(
     folder: Path,
     options: ConversionOptions,
     execution: Execution,
-    say: Callable[[str], None],
+    say: Say,
 ) -> None:
     """Say what a large conversion will take."""
     expected = estimate(parts, folder, options)

@@ -11,7 +11,7 @@ from converters.conversion_options import ConversionOptions
 from converters.files.hashes import sha256, state
 from converters.formats import AnnotationSource
 from converters.formats.image_folders import several_frames
-from converters.images import check_size
+from converters.image_headers import check_size
 from converters.manifest import ManifestBuilder
 from converters.names import MAX_NAME_BYTES, count_of, page_of, work_of
 from converters.opened_sources import (

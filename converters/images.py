@@ -1,10 +1,10 @@
-"""Image files of pages: reading, checking, scaling and writing."""
+"""Pixels of image files of pages: decoding, checking, copying, scaling and writing.
+
+:mod:`converters.image_headers` reads what is known without decoding.
+"""
 
 import math
 import os
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -12,30 +12,18 @@ from typing import Any, TypeAlias
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from class_maps import InputError
 from converters.decoding import decode, decode_page
-from converters.image_tars import find_in_tar, open_image
-from converters.tiff_files import check_samples, full_pages, unidentified_tags
-from converters.upright import is_turned, orientation, upright_on_white
+from converters.image_headers import (
+    check_regular,
+    is_ambiguous_image,
+    opened_image,
+    upright_size,
+)
+from converters.image_tars import open_image
+from converters.upright import upright_on_white
 from converters.wide_samples import has_wide_samples
-
-Image.MAX_IMAGE_PIXELS = None  # pages are large; see _check_decodable_size
-warnings.filterwarnings("ignore", module="PIL")  # metadata; damaged pixels are errors
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
-"""Suffixes of the images that readers of YOLO folders look for."""
-
-NAME_FOLDER = (
-    "name the folder of the images with --image-folder, or use --labels-only to convert without "
-    "images"
-)
-"""Remedy for a missing image."""
-CORRECT_FOLDER = (
-    "correct the folder given with --image-folder or the name of the image, or use --labels-only "
-    "to convert without images"
-)
-"""Remedy for a missing image if the folder of the images was given."""
 
 _JPEG = frozenset({"JPEG", "MPO"})
 """Pillow's names of the JPEG format; MPO files contain several pictures."""
@@ -44,89 +32,11 @@ _CHECKED = frozenset({"PNG", "WEBP"})
 """Formats with checksums or lengths that are checked without decoding; WebP takes ten times as long
 to decode as to copy."""
 
-_MOST_PIXELS = 1 << 30
-"""Largest image that OpenCV decodes."""
-
 _JPEG_END = b"\xff\xd9"
 """End-of-image marker."""
 
 Pixels: TypeAlias = NDArray[np.uint8]
 """Image of shape ``(height, width)`` or, in colour, ``(height, width, 3)`` in BGR order."""
-
-
-def check_size(path: Path, width: int, height: int, remedy: str = NAME_FOLDER) -> int:
-    """Check that an image exists and has the expected size, reading only its header.
-
-    Args:
-        path: Image file.
-        width: Width in pixels that the labels assume.
-        height: Height in pixels that the labels assume.
-        remedy: Remedy if the image is missing.
-
-    Returns:
-        Number of pages or frames, of which all functions read the first; pages of a TIFF file that
-        repeat another one in small do not count.
-
-    Raises:
-        InputError: The image is missing, damaged, or has another size.
-    """
-    if not path.exists() and find_in_tar(path) is None:
-        if other := in_other_case(path):
-            remedy = f"{other.name} differs from it only in letter case; rename it"
-        raise InputError(f"no such image; {remedy}", path=path)
-    with _opened(path, path) as image:
-        actual, is_rotated, n = _upright_size(image), is_turned(image), _n_frames(image)
-    if actual != (width, height):
-        rotated = " after its EXIF rotation" if is_rotated else ""
-        raise InputError(
-            f"is {actual[0]} x {actual[1]} px{rotated}, but its labels are for "
-            f"{width} x {height} px",
-            path=path,
-        )
-    return n
-
-
-def pages(path: Path) -> list[int]:
-    """List the pages of a TIFF file by their positions, without those that repeat another in small.
-
-    Raises:
-        InputError: The file is missing or damaged.
-    """
-    with _opened(path, path) as image:
-        return full_pages(image)
-
-
-def n_frames(path: Path) -> int:
-    """Read the number of pages or frames of an image from its headers, see :func:`check_size`.
-
-    Raises:
-        InputError: The image is missing or damaged.
-    """
-    with _opened(path, path) as image:
-        return _n_frames(image)
-
-
-def in_other_case(path: Path) -> Path | None:
-    """Return a file whose name differs only in letter case; None if no file does."""
-    with suppress(OSError):
-        files = sorted(path.parent.iterdir())
-        return next((file for file in files if file.name.lower() == path.name.lower()), None)
-    return None
-
-
-def size(path: Path, index: int = 0, *, content: bytes | None = None) -> tuple[int, int]:
-    """Read the width and height in pixels, after EXIF rotation, from an image's header.
-
-    Args:
-        path: Image file.
-        index: Page of a file with several pages, from 0.
-        content: Bytes of the file; None to read it.
-
-    Raises:
-        InputError: The image or the page is missing or damaged.
-    """
-    with _opened(path if content is None else BytesIO(content), path, index) as image:
-        return _upright_size(image)
 
 
 def copied(path: Path, suffix: str) -> bytes:
@@ -144,8 +54,8 @@ def copied(path: Path, suffix: str) -> bytes:
     Raises:
         InputError: The image is missing, damaged or truncated.
     """
-    with _opened(path, path) as image:
-        is_jpeg, needs_encoding = image.format in _JPEG, _is_ambiguous(image)
+    with opened_image(path, path) as image:
+        is_jpeg, needs_encoding = image.format in _JPEG, is_ambiguous_image(image)
     if needs_encoding or path.suffix != suffix:
         encode = _jpeg if is_jpeg and suffix != ".png" else png
         return encode(read(path))
@@ -159,20 +69,6 @@ def copy(path: Path, target: Path) -> None:
         InputError: The image is missing, damaged or truncated.
     """
     target.write_bytes(copied(path, target.suffix))
-
-
-def is_ambiguous(path: Path) -> bool:
-    """Check whether readers may show different pixels of an image, see :func:`copied`.
-
-    Raises:
-        InputError: The image is missing or damaged.
-    """
-    with _opened(path, path) as image:
-        return _is_ambiguous(image)
-
-
-def _is_ambiguous(image: Image.Image) -> bool:
-    return image.has_transparency_data or is_turned(image) or has_wide_samples(image)
 
 
 def read(path: Path) -> Pixels:
@@ -195,7 +91,7 @@ def read_frame(path: Path, index: int) -> Pixels:
     Raises:
         InputError: The page is missing, damaged or truncated.
     """
-    with _opened(path, path, index) as header:
+    with opened_image(path, path, index) as header:
         decoded, damage = decode_page(path, index)
         if decoded is None or damage:
             reason = f"is damaged or truncated: {damage}" if damage else "is damaged or missing"
@@ -220,7 +116,7 @@ def file_bytes(path: Path) -> bytes:
     Raises:
         InputError: The file is missing, not a regular file, or cannot be read.
     """
-    _check_regular(path)
+    check_regular(path)
     try:
         with open_image(path) as file:
             return file.read()
@@ -230,34 +126,9 @@ def file_bytes(path: Path) -> bytes:
         raise InputError(f"cannot be read: {error.strerror}", path=path) from error
 
 
-def _check_regular(path: Path) -> None:
-    """Reject folders, pipes, which could wait for ever, and devices, which could be endless."""
-    if path.exists() and not path.is_file():
-        raise InputError("is not a regular file", path=path)
-
-
 def without_colour(image: Pixels) -> Pixels:
     """Return an image as greyscale, shape ``(H, W)``, if it contains no colour."""
     return np.ascontiguousarray(image[..., 0]) if image.ndim == 3 and _is_grey(image) else image
-
-
-def check_unchanged(path: Path, size: tuple[int, int], expected: tuple[int, int]) -> None:
-    """Check that an image still has the size for which its labels were read.
-
-    Args:
-        path: Image file.
-        size: Width and height of the image in pixels.
-        expected: Width and height when the labels were read.
-
-    Raises:
-        InputError: The sizes differ.
-    """
-    if size != expected:
-        raise InputError(
-            f"is {size[0]} x {size[1]} px, but was {expected[0]} x {expected[1]} px when its "
-            "labels were read; restore the image, or start again",
-            path=path,
-        )
 
 
 def read_bgr(path: Path) -> Pixels:
@@ -294,15 +165,15 @@ def check_complete(path: Path) -> tuple[int, int]:
     Raises:
         InputError: The image is missing, damaged or truncated.
     """
-    with _opened(path, path) as image:
-        upright_size, image_format = _upright_size(image), image.format
+    with opened_image(path, path) as image:
+        shown_size, image_format = upright_size(image), image.format
         is_wide = has_wide_samples(image)
         image.verify()  # verifies the checksums of a PNG
     if is_wide:
         read(path)
     elif image_format not in _CHECKED and not (image_format in _JPEG and _is_ended(path)):
         _check_decodable(file_bytes(path), path, image_format)
-    return upright_size
+    return shown_size
 
 
 def size_or_problem(path: Path) -> tuple[int, int] | InputError:
@@ -318,7 +189,7 @@ def _decoded(data: bytes, path: Path) -> Pixels:
     decoded, damage = decode(data, cv2.IMREAD_UNCHANGED)
     if decoded is None or damage:
         raise _damaged(data, path, damage)
-    with _opened(BytesIO(data), path) as header:  # not the file, which has been read already
+    with opened_image(BytesIO(data), path) as header:  # not the file, which has been read already
         return upright_on_white(decoded, header, data, path)
 
 
@@ -333,14 +204,14 @@ def _complete_bytes(path: Path) -> bytes:
 
 def _check_sums(data: bytes, path: Path) -> str | None:
     """Verify the checksums of a PNG; other formats have none. Return the format."""
-    with _opened(BytesIO(data), path) as image:
+    with opened_image(BytesIO(data), path) as image:
         image.verify()
         return image.format
 
 
 def _check_decodable(data: bytes, path: Path, image_format: str | None) -> None:
     """Check that an image can be decoded completely, as fast as its format allows."""
-    with _opened(BytesIO(data), path) as image:
+    with opened_image(BytesIO(data), path) as image:
         tiles: list[tuple[str, Any]] = getattr(image, "tile", [])
         if all(tile[0] == "raw" for tile in tiles):
             image.load()  # Pillow checks the length, fast
@@ -363,58 +234,9 @@ def _damaged(data: bytes, path: Path, damage: str) -> InputError:
     """Build the error about an image that cannot be decoded, or only in part."""
     if damage:
         return InputError(f"is damaged or truncated: {damage}", path=path)
-    with _opened(BytesIO(data), path) as image:
+    with opened_image(BytesIO(data), path) as image:
         image.load()  # raises the reason
     return InputError("cannot be decoded as an image", path=path)
-
-
-def _n_frames(image: Image.Image) -> int:
-    """Count the pages or frames; a first page that repeats another one in small counts as well."""
-    pages = full_pages(image)
-    return len(pages) if pages[0] == 0 else len(pages) + 1
-
-
-def _upright_size(image: Image.Image) -> tuple[int, int]:
-    """Return width and height after EXIF rotation."""
-    width, height = image.size
-    return (height, width) if orientation(image) >= 5 else (width, height)
-
-
-@contextmanager
-def _opened(file: Path | BytesIO, path: Path, index: int = 0) -> Iterator[Image.Image]:
-    """Open an image at a page, from 0, without decoding it."""
-    try:
-        if isinstance(file, Path):
-            _check_regular(file)
-        opened = open_image(file) if isinstance(file, Path) else nullcontext(file)
-        with opened as content, Image.open(content) as image:
-            if index:
-                _seek(image, index, path)
-            _check_decodable_size(image, path)
-            check_samples(getattr(image, "tag_v2", {}), path, is_float=image.mode == "F")
-            yield image
-    except FileNotFoundError:
-        raise InputError("no such image", path=path) from None
-    except UnidentifiedImageError:
-        check_samples(unidentified_tags(file), path)
-        raise InputError("is damaged or not an image in a supported format", path=path) from None
-    except (OSError, SyntaxError, ValueError) as error:
-        raise InputError(f"is damaged or truncated: {error}", path=path) from error
-
-
-def _check_decodable_size(image: Image.Image, path: Path) -> None:
-    width, height = image.size
-    if width * height > _MOST_PIXELS:
-        reason = f"has {width} x {height} px; expected at most {_MOST_PIXELS:,}"
-        raise InputError(reason, path=path)
-
-
-def _seek(image: Image.Image, index: int, path: Path) -> None:
-    try:
-        image.seek(index)
-    except (EOFError, KeyError, TypeError) as error:
-        where = f"page {index + 1}"
-        raise InputError("is damaged or missing", path=path, where=where) from error
 
 
 def scaled(image: Pixels, width: int, height: int) -> Pixels:

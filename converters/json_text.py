@@ -32,6 +32,9 @@ _TOO_DEEP = "lists or objects are nested too deeply"
 
 
 IMAGES_AND_ANNOTATIONS = "a JSON object with images and annotations at the root"
+_LIST_REMEDY = (
+    ", got a list, as in COCO results or Label Studio's JSON; export COCO or YOLO instead"
+)
 
 
 def decode(
@@ -60,7 +63,8 @@ def decode(
     except msgspec.ValidationError as error:
         reason, location = _parts(error)
         if reason.startswith("Expected `object`") and not where + location:
-            reason = f"expected {expected}"
+            is_export = expected is IMAGES_AND_ANNOTATIONS and reason.endswith("`array`")
+            reason = f"expected {expected}{_LIST_REMEDY if is_export else ''}"
         where = _joined(where, location)
         raise InputError(reason[0].lower() + reason[1:], path=path, where=where) from error
     except msgspec.DecodeError as error:

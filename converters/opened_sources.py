@@ -6,6 +6,7 @@ The images of several data sets are kept apart by a folder with the name of thei
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import compress, pairwise
 from pathlib import Path, PurePosixPath
 
 from class_maps import CategoryMapping, ClassMap, ConfigError, InputError, catalogue, short_list
@@ -82,24 +83,21 @@ def open_all(
         )
     _check_distinct(paths)
     names = _names(paths) if len(paths) > 1 else [""]
-    opened = []
+    used, opened = {name.casefold() for name in names}, list[OpenedSource]()
     for path, name in zip(paths, names, strict=True):
         format_name, files = open_source(path, source_format, images)
         has_sets = len(paths) == 1 or bool(catalogue(format_name).annotation_sets)
         mapping = class_map.source(format_name, annotation_set if has_sets else None)
         recorded = _recorded_class_map(path, files[0].path)
-        opened.append(
-            OpenedSource(
-                path=path,
-                name=name,
-                format_name=format_name,
-                mapping=_with_unlabelled(
-                    mapping, (*recorded.unlabelled, *_undivided(mapping, files))
-                ),
-                files=files,
-                class_map=recorded,
-            )
+        source = OpenedSource(
+            path=path,
+            name=name,
+            format_name=format_name,
+            mapping=_with_unlabelled(mapping, recorded.unlabelled),
+            files=files,
+            class_map=recorded,
         )
+        opened += _by_release(source, used)
     _check_files(opened)
     return opened
 
@@ -184,19 +182,41 @@ def _recorded_class_map(source: Path, file: Path) -> ClassMapEntry:
 
 
 def mixed_releases(sources: Sequence[OpenedSource]) -> Iterator[str]:
-    """Warn about data sets of which only some files distinguish classes."""
-    for source in sources:
-        class_of = source.mapping.class_of
-        undivided = class_of.keys() & _undivided(source.mapping, source.files)
-        later = [undivided.intersection(f.categories(source.mapping)) for f in source.files]
-        if names := sorted({class_of[category] for categories in later for category in categories}):
-            n_files = f"{sum(map(bool, later)):,} of {len(later):,} files"
+    """Report data sets that were divided, because some of their files distinguish more classes."""
+    for later, earlier in pairwise(sources):
+        if later.path == earlier.path:
+            known = set(later.mapping.unlabelled)
+            names = [name for name in earlier.mapping.unlabelled if name not in known]
             yield (
-                f"{source.path}: contains two releases, and {n_files} label "
-                f"{short_list(names, MOST_NAMES)}, which the earlier release does not distinguish, "
-                "so that they count as unlabelled on all pages; move the files of each release to "
-                "a folder of its own, and convert both folders together"
+                f"{earlier.path}: contains two releases; the pages of {len(earlier.files):,} of "
+                f"{len(later.files) + len(earlier.files):,} files are in the folder "
+                f"{earlier.name}, because their release does not distinguish "
+                f"{short_list(names, MOST_NAMES)}, and these count as unlabelled there"
             )
+
+
+def _by_release(source: OpenedSource, names: set[str]) -> list[OpenedSource]:
+    """Divide a data set whose files are of two releases, of which the earlier distinguishes less.
+
+    Args:
+        source: Data set.
+        names: Names of all data sets, to which that of the earlier release is added.
+    """
+    mapping, files = source.mapping, source.files
+    is_earlier = [bool(_undivided(mapping, [file])) for file in files]
+    earlier = [*compress(files, is_earlier)]
+    undivided = _undivided(mapping, earlier)
+    of_earlier = replace(source, mapping=_with_unlabelled(mapping, undivided))
+    classes = mapping.class_of.keys() & {*undivided}
+    if not (classes and any(classes.intersection(f.categories(mapping)) for f in files)):
+        return [of_earlier]
+    later = [file for file, of_other in zip(files, is_earlier, strict=True) if not of_other]
+    name = source.name or _names([source.path])[0]
+    other = f"{name}-earlier"
+    while other.casefold() in names:
+        other += "-earlier"
+    names.add(other.casefold())
+    return [replace(source, name=name, files=later), replace(of_earlier, name=other, files=earlier)]
 
 
 def _undivided(mapping: CategoryMapping, files: Sequence[AnnotationSource]) -> list[str]:

@@ -75,6 +75,9 @@ class Page:
     """Distance between adjacent staff lines in pixels; None for pages without a labelled staff."""
     capture: str = ""
     """How an engraved page was degraded, such as ``scan``; empty if this is unknown."""
+    work: str = ""
+    """Work of the page, if its image's name does not contain it, see
+    :attr:`~converters.formats.AnnotationSource.works`; empty if it is unknown."""
     placement: Placement | None = None
     """Position on the original page, for tiles and scaled pages."""
     n_annotations: int | None = None

@@ -1,7 +1,10 @@
 """Versions of installed packages, recorded with results."""
 
+import hashlib
 import tomllib
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 
 TOOLKIT = "omr-toolkit"
@@ -47,3 +50,19 @@ def toolkit_version() -> str:
         if not PYPROJECT.is_file():
             raise
     return str(tomllib.loads(PYPROJECT.read_text("utf-8"))["project"]["version"])
+
+
+@cache
+def code_hash(*packages: str) -> str:
+    """Hash the modules of packages: the version of a source tree does not change with them.
+
+    Args:
+        packages: Names of packages of this toolkit, which are not imported.
+    """
+    digest = hashlib.sha256()
+    for name in packages:
+        spec = find_spec(name)
+        for folder in (spec and spec.submodule_search_locations) or ():
+            for path in sorted(Path(folder).rglob("*.py")):
+                digest.update(path.read_bytes())
+    return digest.hexdigest()

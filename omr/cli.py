@@ -23,8 +23,11 @@ from omr.commands.eval import evaluate
 from omr.commands.export import export
 from omr.commands.heads import app as heads
 from omr.commands.lint import lint
+from omr.commands.log import app as log
 from omr.commands.predict import predict
+from omr.commands.profile import profile
 from omr.commands.runs import runs
+from omr.commands.session import session
 from omr.commands.sheet import sheet
 from omr.commands.show import show
 from omr.commands.split import split
@@ -41,7 +44,9 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "split": split,
     "sheet": sheet,
     "analyze-density": analyze_density,
+    "profile": profile,
     "train": train,
+    "session": session,
     "predict": predict,
     "eval": evaluate,
     "compare": compare,
@@ -49,7 +54,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "export": export,
     "demo": demo,
 }
-GROUPS = {"classes": classes, "heads": heads}
+GROUPS = {"classes": classes, "heads": heads, "log": log}
 
 
 def _help(command: Callable[..., None] | None) -> str:

@@ -122,10 +122,12 @@ def reported_failures() -> Iterator[None]:
             sys.stdout.flush()
     except InterruptedCommand as interruption:
         _exit(INTERRUPTED, escape(str(interruption)))
+    except KeyboardInterrupt:  # the command had ended, and no longer turned it into a message
+        _exit(INTERRUPTED, "")
     except BrokenPipeError:  # `omr ... | head`
         _exit(1, "")
     except Exception as error:
-        message = _message(error)
+        message = message_of(error)
         if not message:
             raise
         logging.getLogger(__name__).debug("cause of the error", exc_info=error)
@@ -143,7 +145,7 @@ def _exit(status: int, message: str) -> None:
     sys.exit(status)
 
 
-def _message(error: Exception) -> str:
+def message_of(error: Exception) -> str:
     """Describe an error in one line; return nothing for a bug."""
     if isinstance(error, OmrError):
         return str(error)

@@ -1,9 +1,13 @@
-"""Layout of ``--help``: panels of options, arguments in capitals, and no Python types."""
+"""Layout of ``--help``: panels of options, arguments in capitals, and no Python types.
+
+Usage errors name arguments in the same way.
+"""
 
 import re
 from collections.abc import Sequence
 from typing import Any
 
+import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 PANELS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -28,6 +32,9 @@ PANELS: dict[str, dict[str, tuple[str, ...]]] = {
     "analyze-density": {
         "Memory": ("gpu", "measure"),
         "Report": ("wanted", "report"),
+    },
+    "profile": {
+        "Measurement": ("steps", "trace"),
     },
     "predict": {
         "Pages": ("staff_space", "scale", "dpi", "max_pixels"),
@@ -64,6 +71,22 @@ class HelpCommand(TyperCommand):
             if parameter.name in panel_of:
                 parameter.rich_help_panel = panel_of[parameter.name]
         return parameters
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401
+        """Parse a command line; of ``SOURCE... OUT`` with a single word, OUT is missing.
+
+        The parser takes this word for OUT, and reports that SOURCE is missing.
+        """
+        words = args.copy()
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as error:
+            values = self.make_parser(ctx).parse_args(args=words)[0]
+            arguments = [p for p in self.params if isinstance(p, TyperArgument)]
+            if error.param in arguments and error.param.nargs < 0 and not values[error.param.name]:
+                later = arguments[arguments.index(error.param) + 1 :]
+                error.param = next((p for p in later if values[p.name]), error.param)
+            raise
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:  # noqa: ANN401
         """Return the words of the usage line, without Typer's braces around arguments."""

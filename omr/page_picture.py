@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from class_maps import ConfigError, InputError, with_nearest
-from converters import images
+from converters import image_headers, images
 from converters.files.atomic_files import output_files
 from converters.files.overwriting import check_files
 from converters.find_page import FoundPage
@@ -110,7 +110,7 @@ def _check_image(chosen: FoundPage, scale: float) -> None:
     page = chosen.page
     if not is_image(chosen.path):
         raise InputError("no such image, so there is nothing to draw boxes on", path=chosen.path)
-    images.check_size(chosen.path, page.width, page.height)
+    image_headers.check_size(chosen.path, page.width, page.height)
     width, height = round(page.width * scale), round(page.height * scale)
     if width * height > MAX_PIXELS:
         raise ConfigError(

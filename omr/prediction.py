@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -13,13 +13,16 @@ from class_maps import ConfigError, OmrError, short_list
 from converters import images
 from converters.files.atomic_folder import MANIFEST, atomic_folder
 from converters.files.hashes import sha256
+from converters.files.journal import continued, digest_of, keep_only
+from converters.files.kept_work import RECORDS
 from converters.formats import check_formats
 from converters.images import Pixels
 from converters.page import Page
 from converters.prepare.scaling import MAX_STAFF_SPACE_PX, parse_scale
-from converters.tracking import Track, untracked
-from converters.versions import TOOLKIT, installed_versions
+from converters.tracking import Say, Track, unsaid, untracked
+from converters.versions import OPENCV, TOOLKIT, code_hash, installed_versions
 from eval.html.number_format import counted
+from omr.finished_readings import FinishedReadings
 from omr.prediction_files import SPLIT, Overlay, PredictionWriter
 from reading.network import Network, TrainingInput, training_input
 from reading.options import AUTO, DEFAULT_CONF, NONE, PAGES_AHEAD, ImageOptions
@@ -101,10 +104,13 @@ def predict_pages(
     trust: bool = False,
     force: bool = False,
     track: Track[PageReading] = untracked,
+    say: Say = unsaid,
 ) -> PredictionResult:
     """Find the symbols of pages and write them; ``out`` appears only after all pages were read.
 
-    A page that cannot be read is listed in the result and does not stop the others.
+    A page that cannot be read is listed in the result and does not stop the others. If the process
+    fails or is killed, the symbols of the pages that it has read are kept beside ``out``; the next
+    call continues with them.
 
     Args:
         sources: Image files, PDF files and folders of them.
@@ -116,6 +122,7 @@ def predict_pages(
         trust: Whether loading pickled weights may execute their code.
         force: Whether to replace ``out`` if omr wrote all files in it.
         track: Progress display.
+        say: Receives lines about the pages that are used or kept.
 
     Raises:
         ConfigError: No pages were found, or an option is invalid or missing for these weights.
@@ -127,30 +134,53 @@ def predict_pages(
         network = open_network(options.weights, device=device, trust=trust)
         digest = sha256(options.weights)
         reading = reading_options(network, options)
-        is_one_score = len({file.score for file in listed.pages}) == 1
-        writer = PredictionWriter(
-            folder,
-            network.names,
-            options.formats,
-            options.overlay,
-            title=(sources[0].resolve().name or SPLIT) if is_one_score else None,
-            pages=listed.pages,
-        )
-        readings = read_pages(
-            listed.pages, network, reading, images=options.images, batch=batch, threads=threads
-        )
-        entries: list[dict[str, Any]] = []
-        remarks: list[str] = []
-        with closing(readings):
-            for result in writer.written(track(readings, len(listed.pages))):
-                entries.append(_entry(result))
-                remarks += [f"{result.name}: {remark}" for remark in result.remarks]
-        entries += [_failure(path, reason) for path, reason in listed.failures.items()]
-        done = _result(network, reading, listed, entries, remarks)
-        _check_any(done)
-        writer.close()
-        _write_manifest(folder, options, digest, reading, done)
+        fingerprint = digest_of(digest, reading, options.images, batch, device, _code())
+        with continued(folder, out, fingerprint, "pages", say) as journal:
+            keep_only(folder, (RECORDS,))
+            finished = FinishedReadings(
+                journal, options.images, are_shown=options.overlay != "none"
+            )
+            writer = _writer(folder, sources, listed, network, options)
+            readings = read_pages(
+                listed.pages,
+                network,
+                reading,
+                images=options.images,
+                batch=batch,
+                threads=threads,
+                find=finished.find,
+            )
+            with closing(readings):
+                tracked = track(finished.added(readings), len(listed.pages))
+                done = _result(network, reading, listed, writer.written(tracked))
+            _check_any(done)
+            writer.close()
+            _write_manifest(folder, options, digest, reading, done)
     return done
+
+
+def _code() -> tuple[str, dict[str, str]]:
+    """Return what determines the symbols of a page besides the options: the code."""
+    versions = installed_versions(TOOLKIT, "numpy", "torch", "onnxruntime", "pypdfium2", *OPENCV)
+    return code_hash("converters", "reading", "training"), versions
+
+
+def _writer(
+    folder: Path,
+    sources: Sequence[Path],
+    listed: PageList,
+    network: Network,
+    options: PredictOptions,
+) -> PredictionWriter:
+    is_one_score = len({file.score for file in listed.pages}) == 1
+    return PredictionWriter(
+        folder,
+        network.names,
+        options.formats,
+        options.overlay,
+        title=(sources[0].resolve().name or SPLIT) if is_one_score else None,
+        pages=listed.pages,
+    )
 
 
 def _entry(reading: PageReading) -> dict[str, Any]:
@@ -175,9 +205,14 @@ def _result(
     network: Network,
     reading: ReadingOptions,
     listed: PageList,
-    entries: Sequence[dict[str, Any]],
-    remarks: Sequence[str],
+    readings: Iterable[PageReading],
 ) -> PredictionResult:
+    """Collect the outcome of all pages."""
+    entries, remarks = list[dict[str, Any]](), list[str]()
+    for one in readings:
+        entries.append(_entry(one))
+        remarks += [f"{one.name}: {remark}" for remark in one.remarks]
+    entries += [_failure(path, reason) for path, reason in listed.failures.items()]
     skipped = f"skipped {counted(listed.n_skipped, 'image', 'images')} in unsupported formats"
     return PredictionResult(
         names=network.names,

@@ -118,10 +118,12 @@ class PredictionWriter:
             writer.close()
 
     def _add(self, reading: PageReading) -> PageReading:
-        if reading.page is None or reading.image is None:
+        if reading.page is None:
             return reading
         for writer in self._writers:
             writer.add(SPLIT, reading.page)
+        if reading.image is None:  # a page that was read before, whose image is not needed
+            return reading
         if reading.file.index is not None:  # no image file shows this page alone
             _write_image(reading.image, self._folder / IMAGE_FOLDER / reading.name)
         if self._overlay == "png":

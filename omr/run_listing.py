@@ -82,7 +82,7 @@ class RunEntry:
 
     def values(self) -> dict[str, str]:
         """Return the texts that filters compare, by name."""
-        texts = {name: _text(value) for name, value in self.settings.items()}
+        texts = {name: setting_text(value) for name, value in self.settings.items()}
         facts = {"status": self.status, "recipe": self.recipe, "data": self.data}
         return texts | {"path": str(self.path), "epochs": str(self.epochs)} | facts
 
@@ -120,7 +120,7 @@ def read_run(path: Path) -> RunEntry:
     problems: list[str] = []
     settings = _settings(path / CONFIG_FILE, problems)
     record = _record(path / RECORD_FILE, problems)
-    rows = _rows(path / RESULTS_FILE, problems)
+    rows = epoch_rows(path / RESULTS_FILE, problems)
     weights = path / WEIGHTS_FOLDER
     if rows and not (weights / LAST_WEIGHTS).is_file():
         problems.append(f"{WEIGHTS_FOLDER}/{LAST_WEIGHTS}: missing")
@@ -184,8 +184,13 @@ def _record(file: Path, problems: list[str]) -> list[dict[str, Any]]:
     return []
 
 
-def _rows(file: Path, problems: list[str]) -> list[dict[str, float]]:
-    """Read the epochs; the file is missing before the first epoch has ended."""
+def epoch_rows(file: Path, problems: list[str]) -> list[dict[str, float]]:
+    """Read the values of each epoch by their names in ``results.csv``.
+
+    Args:
+        file: ``results.csv`` of a run, which is missing before the first epoch has ended.
+        problems: Extended by a description of what is damaged.
+    """
     if not file.exists():
         return []
     lines = _content(file, _lines, problems)
@@ -307,7 +312,9 @@ def differing_settings(runs: Iterable[RunEntry]) -> dict[str, dict[str, str]]:
     names = dict.fromkeys(name for settings in recipes.values() for name in settings)
     texts = {
         recipe: {
-            name: _text(settings.get(name, "")) or NONE for name in names if name not in NOT_RECIPE
+            name: setting_text(settings.get(name, "")) or NONE
+            for name in names
+            if name not in NOT_RECIPE
         }
         for recipe, settings in recipes.items()
     }
@@ -319,8 +326,8 @@ def differing_settings(runs: Iterable[RunEntry]) -> dict[str, dict[str, str]]:
     return {recipe: {name: values[name] for name in differing} for recipe, values in texts.items()}
 
 
-def _text(value: object) -> str:
+def setting_text(value: object) -> str:
     """Return a setting as on the command line."""
     if isinstance(value, bool):
         return str(value).lower()
-    return ",".join(map(_text, value)) if isinstance(value, list) else str(value)
+    return ",".join(map(setting_text, value)) if isinstance(value, list) else str(value)

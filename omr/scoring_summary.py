@@ -50,6 +50,7 @@ def print_summary(result: "ScoringResult", *, to: Console) -> None:
     paragraph(work_next(result.evaluation).headline, to=to)
     absent = [row.name for row in report.classes if row not in present]
     say_names("neither ground truth nor predictions", absent, to=to)
+    _say_false_classes(report.classes, to=to)
     if classes := result.ignored_classes:
         paragraph(
             f"ignored {counted(result.ignored_predictions, 'prediction', 'predictions')} of "
@@ -81,6 +82,15 @@ def print_summary(result: "ScoringResult", *, to: Console) -> None:
         say(result.training_remark, to=to)
     else:
         note(result.training_remark)
+
+
+def _say_false_classes(classes: "Sequence[ClassMetrics]", *, to: Console) -> None:
+    """Name the classes without ground truth that were predicted, since no mean contains them."""
+    false = [row for row in classes if row.n_predictions and not row.n_truths]
+    if false:
+        number = counted(sum(row.n_predictions for row in false), "prediction", "predictions")
+        names = [f"{row.name} ({row.n_predictions:,})" for row in false]
+        say_names(f"in no mean: {number} of classes without ground truth", names, to=to)
 
 
 def _counted_units(result: "ScoringResult") -> str:

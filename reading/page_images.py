@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from class_maps import ConfigError, InputError, MissingExtraError
-from converters import images
+from converters import image_headers, images
 from converters.formats.image_folders import OTHER_IMAGE_SUFFIXES, files_in
-from converters.images import IMAGE_SUFFIXES, Pixels
+from converters.image_headers import IMAGE_SUFFIXES
+from converters.images import Pixels
 from reading.options import ImageOptions
 from reading.pdf_images import image_damage
 
@@ -117,7 +118,7 @@ def _pages_of(path: Path, name: PurePosixPath) -> list[PageFile]:
         indices = list(range(n))
     else:
         is_tiff = path.suffix.lower() in {".tif", ".tiff"}
-        indices = images.pages(path) if is_tiff else [0]
+        indices = image_headers.pages(path) if is_tiff else [0]
         if indices == [0]:
             return [PageFile(name=name, path=path)]
     digits = len(str(len(indices)))
@@ -158,7 +159,8 @@ def read_image(page: PageFile, options: ImageOptions) -> Pixels:
     """
     if page.path.suffix.lower() == PDF:
         return _read_pdf(page, options)
-    _check_pixels(page, images.size(page.path, page.index or 0), options, "reduce its resolution")
+    size = image_headers.size(page.path, page.index or 0)
+    _check_pixels(page, size, options, "reduce its resolution")
     if page.index is None:
         return images.read(page.path)
     return images.read_frame(page.path, page.index)

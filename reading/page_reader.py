@@ -161,6 +161,8 @@ def _factor(
     if options.staff_space is not None:
         return options.staff_space, training.staff_space / options.staff_space, ()
     spaces = measure_staff_space(image)
+    if spaces is None and image.min() == image.max():
+        return None, 1.0, ("blank: all its pixels have the same colour",)
     if spaces is None:
         return None, 1.0, ("no staves found, read in its own size",)
     remarks = tuple(doubts(spaces, image.shape[1]))

@@ -1,7 +1,7 @@
 """Reading of many pages, one after the other, with images decoded ahead in threads."""
 
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
@@ -23,7 +23,7 @@ class PageReading:
     page: Page | None = None
     """The page with its symbols; None if it could not be read."""
     image: Pixels | None = None
-    """Pixels of the page; None if it could not be read."""
+    """Pixels of the page; None if it could not be read, or was read before and is not shown."""
     angle_degrees: float = 0.0
     """Angle by which the page was turned back, see :attr:`PreparedPage.angle_degrees`."""
     n_tiles: int = 0
@@ -52,6 +52,11 @@ class _Decoded:
     error: str | None = field(default=None)
 
 
+def unread(_file: PageFile) -> PageReading | None:
+    """Find no reading of an earlier process."""
+    return None
+
+
 def read_pages(
     files: Iterable[PageFile],
     network: Network,
@@ -60,6 +65,7 @@ def read_pages(
     images: ImageOptions | None = None,
     batch: int = 16,
     threads: int = PAGES_AHEAD,
+    find: Callable[[PageFile], PageReading | None] = unread,
 ) -> Generator[PageReading, None, None]:
     """Read pages; one that cannot be read does not stop the others.
 
@@ -70,18 +76,19 @@ def read_pages(
         images: How page images are decoded.
         batch: Maximum number of tiles in a call of the network; with torch, affects last digits.
         threads: Pages that are decoded at the same time; does not change the symbols.
+        find: Returns the complete reading of a page if there is one already; called by threads.
 
     Yields:
         The outcome for each page, in the order of ``files``.
     """
     image_options = images or ImageOptions()
 
-    def decode(file: PageFile) -> _Decoded:
-        return _decode(file, network.imgsz, options, image_options)
+    def decode(file: PageFile) -> PageReading | _Decoded:
+        return find(file) or _decode(file, network.imgsz, options, image_options)
 
-    for decoded in read_ahead(files, decode, threads):
-        for one in decoded:
-            yield _read(one, network, options, batch)
+    for pages in read_ahead(files, decode, threads):
+        for one in pages:
+            yield one if isinstance(one, PageReading) else _read(one, network, options, batch)
 
 
 def _decode(file: PageFile, imgsz: int, options: ReadingOptions, images: ImageOptions) -> _Decoded:

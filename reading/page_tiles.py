@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from converters import images
+from converters import image_headers, images
 from converters.images import Pixels
 from converters.manifest import Manifest, TiledPage
 from converters.names import count_of
@@ -115,7 +115,7 @@ class PageTiles:
         """
         tiles = [images.read(folder / name) for name in self.tiles]
         for name, tile, size in zip(self.tiles, tiles, self.sizes.tolist(), strict=True):
-            images.check_unchanged(folder / name, tile.shape[1::-1], tuple(size))
+            image_headers.check_unchanged(folder / name, tile.shape[1::-1], tuple(size))
         width, height = self.size
         is_colour = any(tile.ndim == 3 for tile in tiles)
         page = np.full((height, width, 3) if is_colour else (height, width), WHITE, np.uint8)

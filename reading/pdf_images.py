@@ -2,6 +2,7 @@
 
 import math
 import zlib
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -27,13 +28,31 @@ def image_damage(page: Any) -> str:  # noqa: ANN401
         Damage; empty if all images are intact, as far as their data show.
     """
     from pypdfium2 import PdfiumError
-    from pypdfium2.raw import FPDF_PAGEOBJ_IMAGE
 
     with suppress(PdfiumError):  # a page whose content cannot be listed
-        for image in page.get_objects(filter=[FPDF_PAGEOBJ_IMAGE]):
+        for image in _images(page):
             if damage := _damage(image):
                 return damage
     return ""
+
+
+def _images(page: Any) -> Iterator[Any]:  # noqa: ANN401
+    """Yield the images of a page and of its annotations, such as stamps, each a ``PdfImage``."""
+    from pypdfium2 import PdfObject, raw
+
+    images = [raw.FPDF_PAGEOBJ_IMAGE]
+    yield from page.get_objects(filter=images)
+    for index in range(raw.FPDFPage_GetAnnotCount(page)):
+        annotation = raw.FPDFPage_GetAnnot(page, index)
+        try:
+            for i in range(raw.FPDFAnnot_GetObjectCount(annotation)):
+                drawn = PdfObject(raw.FPDFAnnot_GetObject(annotation, i), page=page)
+                if drawn.type in images:
+                    yield drawn
+                elif drawn.type == raw.FPDF_PAGEOBJ_FORM:
+                    yield from page.get_objects(filter=images, form=drawn, level=1)
+        finally:
+            raw.FPDFPage_CloseAnnot(annotation)
 
 
 def _damage(image: Any) -> str:  # noqa: ANN401

@@ -1,5 +1,6 @@
 """Settings in YAML files: ``omr train --config FILE`` and the ``omr.yaml`` of a run."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,20 +27,33 @@ def read_settings(file: Path) -> dict[str, Any]:
     Raises:
         InputError: The file cannot be read, or contains an unknown setting or an invalid value.
     """
-    content = read(file, "configuration file").value
+    values, problems = checked_settings(read(file, "configuration file").value)
+    if problems:
+        raise InputError("; ".join(problems), path=file)
+    return values
+
+
+def checked_settings(content: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Convert the settings of a YAML mapping, and list its problems.
+
+    Args:
+        content: Values by the names of settings, as in a configuration file.
+
+    Returns:
+        Valid values, see :func:`read_settings`, and a description of each problem.
+    """
     known = {name: s for name, s in settings_of(TrainingSettings).items() if s.declared.in_file}
-    if unknown := content.keys() - known.keys():
-        raise InputError(f"unknown settings: {with_nearest(unknown, known)}", path=file)
     values: dict[str, Any] = {}
-    problems = []
+    unknown = content.keys() - known.keys()
+    problems = [f"unknown settings: {with_nearest(unknown, known)}"] if unknown else []
     for name, value in content.items():
+        if name in unknown:
+            continue
         try:
             values |= _data(value) if name == "data" else {name: known[name].from_yaml(value)}
         except ValueError:
             problems.append(f"{name}: expected {_expected(known[name])}, got {value!r}")
-    if problems:
-        raise InputError("; ".join(problems), path=file)
-    return values
+    return values, problems
 
 
 def _data(value: object) -> dict[str, Any]:
@@ -55,11 +69,21 @@ def _expected(declared: Setting) -> str:
 
 def settings_text(settings: TrainingSettings) -> str:
     """Format settings as the YAML that :func:`read_settings` reads, with absolute paths."""
+    values = {name: getattr(settings, name) for name in settings_of(TrainingSettings)}
+    return yaml.safe_dump(yaml_values(values), sort_keys=False)
+
+
+def yaml_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert settings to the values of a configuration file, in the order of their declaration.
+
+    Args:
+        values: Settings by name, or some of them.
+    """
     content = {
-        name: declared.to_yaml(getattr(settings, name))
+        name: declared.to_yaml(values[name])
         for name, declared in settings_of(TrainingSettings).items()
-        if declared.declared.in_file
+        if declared.declared.in_file and name in values
     }
-    if settings.joint:
-        content["data"] = [content["data"], *(str(path.absolute()) for path in settings.joint)]
-    return yaml.safe_dump(content, sort_keys=False)
+    if joint := values.get("joint"):
+        content["data"] = [content["data"], *(str(path.absolute()) for path in joint)]
+    return content

@@ -9,20 +9,13 @@ smoothing, the end at four times the lowest loss and the tenth of the rate with 
 follow fastai (https://docs.fast.ai/callback.schedule.html).
 """
 
-import contextlib
 import json
 import math
-import sys
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import count
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
-from ultralytics.utils.torch_utils import autocast, unset_deterministic
 
 from class_maps import ConfigError
 from converters.files.atomic_files import output_files
@@ -30,10 +23,7 @@ from converters.files.output_lock import locked_folder
 from converters.files.overwriting import check_files
 from converters.tracking import Track, untracked
 from training.config import TrainConfig
-from training.data.worker_errors import without_worker_traceback
-from training.engine.omr_trainer import OmrTrainer
-from training.runtime.distributed import n_started
-from training.trainer import ready_trainer
+from training.single_steps import check_one_device, steps_of, temporary_trainer
 
 LOWEST, HIGHEST = 1e-6, 1.0
 """Learning rates of the first step and of the last."""
@@ -110,8 +100,7 @@ def find_rate(
             not be started.
         InputError: A data set or the weights cannot be read, or do not match.
     """
-    if "," in config.device or n_started():
-        raise ConfigError("--find-lr: runs on one device; give one --device, without torchrun")
+    check_one_device(config, "--find-lr")
     files = (config.out / RESULT_FILE, config.out / PLOT_FILE)
     check_files(*files, force=force, exclusive=True)
     with locked_folder(config.out):
@@ -125,18 +114,8 @@ def find_rate(
 
 def _tested(config: TrainConfig, track: Track[float]) -> RangeTest:
     """Run the learning-rate range test of a training configuration."""
-    # The files that a trainer writes at its start would look like an interrupted run.
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
-        trainer = ready_trainer(replace(config, out=Path(folder) / "run"))
-        trainer.guard = None  # the test needs to see where the loss diverges
-        try:
-            with without_worker_traceback():
-                return range_test(_step(trainer), rising_rates(), track)
-        finally:
-            unset_deterministic()
-            for loader in (trainer.train_loader, trainer.test_loader):
-                if hasattr(loader, "close"):  # not in the oldest Ultralytics
-                    loader.close()
+    with temporary_trainer(config) as trainer:
+        return range_test(steps_of(trainer), rising_rates(), track)
 
 
 def rising_rates() -> list[float]:
@@ -185,43 +164,3 @@ def running_means(losses: Sequence[float]) -> list[float]:
         weight = SMOOTHING * weight + 1
         means.append(total / weight)
     return means
-
-
-def _step(trainer: OmrTrainer) -> Callable[[float], float]:
-    """Build a function that takes one step at a learning rate and returns the loss before it."""
-    trainer._model_train()
-    trainer.epoch = 0
-    batches = _batches(trainer)
-    base = trainer.args.lr0
-
-    def step(rate: float) -> float:
-        for group in trainer.optimizer.param_groups:
-            group["lr"] = rate * group["initial_lr"] / base
-        loss, n_images = 0.0, 0
-        for _ in range(trainer.state.batches_per_step):
-            batch = next(batches)
-            loss += _backward(trainer, batch)
-            n_images += len(batch["img"])
-            if not math.isfinite(loss):
-                break
-            trainer.optimizer_step()
-        return loss / n_images
-
-    return step
-
-
-def _backward(trainer: OmrTrainer, batch: dict[str, Any]) -> float:
-    """Accumulate the gradient of a batch, and return its loss."""
-    half = torch.bfloat16 if trainer.args.amp == "bf16" else trainer.amp
-    with autocast(half, device=trainer.device.type):
-        losses, _ = trainer.model(trainer.preprocess_batch(batch))
-        loss = losses.sum()
-    trainer.scaler.scale(loss).backward()
-    return float(loss.detach())
-
-
-def _batches(trainer: OmrTrainer) -> Iterator[dict[str, Any]]:
-    """Yield batches epoch by epoch, without end."""
-    for epoch in count():
-        trainer.train_loader.sampler.set_epoch(epoch)
-        yield from trainer.train_loader

@@ -42,9 +42,9 @@ from training.models.zoo import model_file
 from training.runs.checkpoint_files import REPORT_FILE
 from training.runs.provenance import check_same_data, record_of, write_images, write_record
 from training.runs.resume_state import reason
-from training.runs.resumption import interruption, resumed_config
+from training.runs.resumption import interruption, lost_process, resumed_config
 from training.runs.run_folder import RunFolder, locked_run, remove_start
-from training.runtime.distributed import is_first
+from training.runtime.distributed import is_first, is_lost_connection
 
 N_RAREST = 5
 """Number of rare classes whose draws are reported."""
@@ -73,6 +73,11 @@ class TrainResult:
     """Classes that each data set does not label, by its folder."""
     augmented: dict[str, dict[str, int]]
     """Symbols ``seen`` by augmentation and ``dropped`` as no longer visible, by class name."""
+    activations: dict[str, dict[str, int]]
+    """Uses of each activation function in the weights, by part: backbone, neck and head."""
+    recalibration: dict[str, Any] | None
+    """Images on which batch normalisation was measured again, and the validation score before and
+    after; None if it was not."""
     rarest: dict[str, ClassDraws]
     """Draws of the images of the rarest classes, by class name; empty unless classes are
     balanced."""
@@ -153,6 +158,8 @@ def _train(
         sources=sources,
         unlabelled=unlabelled,
         augmented=report["augmented"],
+        activations=report["activations"],
+        recalibration=report["recalibration"],
         rarest=rarest,
     )
 
@@ -227,6 +234,8 @@ def run_options(config: TrainConfig) -> RunOptions:
         precision=config.precision,
         select=config.select,
         tensorboard=config.tensorboard,
+        activations=config.activations(),
+        recalibrate=config.recalibrate,
         heads=head_config.load(config.heads) if config.heads else None,
         freezing=config.freeze_options(),
         warmup_epochs=config.warmup_epochs,
@@ -272,4 +281,6 @@ def _clean_up_failed_start(config: TrainConfig) -> Iterator[None]:
             raise ConfigError(f"{error.filename or config.out}: {reason(error)}") from error
         if isinstance(error, subprocess.CalledProcessError):
             raise ConfigError("the process of a device failed; see its messages above") from error
+        if is_lost_connection(error):
+            raise ConfigError(lost_process(config)) from error
         raise

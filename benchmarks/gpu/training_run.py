@@ -21,15 +21,10 @@ from torch.profiler import ProfilerActivity, profile
 from ultralytics.utils.callbacks import base as callbacks
 
 from benchmarks.gpu.figures import Figures, Setup
-from benchmarks.gpu.phases import (
-    PhaseClock,
-    UtilisationSampler,
-    covered,
-    hook_phases,
-    host_waits,
-    kernel_intervals,
-)
+from benchmarks.gpu.phases import UtilisationSampler, hook_phases, host_waits
 from benchmarks.gpu.trainers import train_omr, train_yolo, without_label_caches
+from training.profiling.clock import PhaseClock
+from training.profiling.kernels import covered, kernel_intervals
 
 
 class Measured(Exception):  # noqa: N818  # not an error: ends a measured training

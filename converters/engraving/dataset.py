@@ -5,28 +5,36 @@ import shutil
 import tempfile
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import closing
+from collections.abc import Iterable
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, cast
 
 import msgspec
 
-from class_maps import ConfigError, catalogue, with_nearest
-from converters import images
+from class_maps import ConfigError, catalogue, load, with_nearest
 from converters.engraving import annotations, balance, raster, smufl
-from converters.engraving.pages import PageOptions, engrave_page
+from converters.engraving.pages import PageOptions
 from converters.engraving.pieces import Piece
 from converters.engraving.repertoire import CHORALES, GENERATED, Repertoire, read_repertoire
+from converters.engraving.writing import (
+    IMAGES,
+    SEGMENTATION,
+    EngravingJob,
+    WrittenPage,
+    written_pages,
+)
 from converters.files.atomic_folder import MANIFEST, atomic_folder
+from converters.files.journal import continued, digest_of, keep_only
+from converters.files.kept_work import RECORDS
 from converters.files.overwriting import check_inputs
-from converters.files.process_pool import in_order, warm_up
+from converters.files.process_pool import warm_up
 from converters.prepare.splits import shuffled
-from converters.tracking import Track, untracked
-from converters.versions import TOOLKIT, installed_versions
+from converters.tracking import Say, Track, unsaid, untracked
+from converters.versions import OPENCV, TOOLKIT, code_hash, installed_versions
 
-IMAGES, SEGMENTATION = "images", "segmentation"
 CHORALES_CAVEAT = (
     "Engraved from files that come with music21. Many of them credit an encoder and state no "
     "licence; music21's corpus allows use with possible limits on commercial use. "
@@ -103,43 +111,6 @@ def _check_fonts(option: str, names: Iterable[str]) -> None:
         raise ConfigError(reason, option=option)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EngravingJob:
-    """One page to engrave."""
-
-    number: int
-    """Number of the page in the data set, from 0."""
-    held_out: bool
-    pieces: tuple[Piece, ...]
-    """Pieces to choose from; empty to compose one."""
-    options: PageOptions
-    folder: Path
-    segmentation: bool
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class WrittenPage:
-    """Labels and statistics of a page whose image has been written."""
-
-    split: str
-    image: bytes
-    """Entry of ``images``, JSON."""
-    annotations: bytes
-    """Entries of ``annotations``, JSON without the outer braces."""
-    counts: Counter[str]
-    """Number of symbols by category."""
-    font: str
-    work: int
-    n_collisions: int
-    missing: Counter[str]
-    """Number of characters that were not drawn because the typeface lacks them."""
-    rejected: Counter[str]
-    """Number of rejected attempts by reason."""
-    capture: str
-    effects: tuple[str, ...]
-    """Effects of the degradation."""
-
-
 def engrave(
     target: Path,
     options: EngravingOptions,
@@ -147,8 +118,12 @@ def engrave(
     workers: int = 1,
     force: bool = False,
     track: Track[WrittenPage] = untracked,
+    say: Say = unsaid,
 ) -> dict[str, Any]:
     """Engrave a data set; ``target`` is created completely or not at all.
+
+    If it fails or is killed, the finished pages are kept beside ``target``; with the same options,
+    the next call continues with them.
 
     Args:
         target: Folder to create.
@@ -156,6 +131,7 @@ def engrave(
         workers: Number of processes; the files written are the same for any number.
         force: Whether to replace ``target`` if omr created it.
         track: Progress display.
+        say: Receives lines about the pages that are used or kept.
 
     Returns:
         Contents of the manifest.
@@ -165,22 +141,26 @@ def engrave(
     """
     inputs = () if options.scores in (GENERATED, CHORALES) else (Path(options.scores),)
     with atomic_folder(target, force=force, inputs=inputs) as folder:
-        warm_up(workers, "converters.engraving.dataset")
+        warm_up(workers, "converters.engraving.writing")
         pieces = read_repertoire(options.scores, workers)
         check_inputs(target, (piece.path for piece in pieces.usable if piece.path))
         pools = _pools(pieces.usable, options)
-        workers = min(workers, options.pages)
-        (folder / IMAGES).mkdir()
-        if options.segmentation:
-            (folder / SEGMENTATION).mkdir()
-        jobs = _jobs(options, pools, folder.absolute())
         tally = _Tally()
-        files = _SplitFiles(folder)
-        with closing(in_order(write_page, jobs, workers)) as pages:
-            for page in track(pages, options.pages):
-                files.add(page)
-                tally.add(page)
-        files.close()
+        fingerprint = _fingerprint(options, pieces)
+        with (
+            continued(folder, target, fingerprint, "pages", say) as journal,
+            ExitStack() as spools,
+        ):
+            keep_only(folder, (RECORDS, IMAGES, SEGMENTATION))
+            for name in (IMAGES, *([SEGMENTATION] if options.segmentation else [])):
+                (folder / name).mkdir(exist_ok=True)
+            job_of = partial(_job, options, pools, folder.absolute())
+            files = _SplitFiles(folder, spools)
+            with closing(written_pages(job_of, options.pages, journal, workers)) as pages:
+                for page in track(pages, options.pages):
+                    files.add(page)
+                    tally.add(page)
+            files.close()
         pieces.add_changes()
         manifest = _manifest(options, tally, pieces)
         text = json.dumps(manifest, indent=1, ensure_ascii=False)
@@ -212,62 +192,43 @@ def _is_held_out(number: int, fraction: float) -> bool:
     return int((number + 1) * fraction + 1e-9) > int(number * fraction + 1e-9)
 
 
-def _jobs(
-    options: EngravingOptions, pools: dict[bool, tuple[Piece, ...]], folder: Path
-) -> Iterator[EngravingJob]:
-    for number in range(options.pages):
-        held_out = _is_held_out(number, options.val)
-        yield EngravingJob(
-            number=number,
-            held_out=held_out,
-            pieces=pools[held_out],
-            options=replace(options.page, fonts=options.fonts(held_out=held_out)),
-            folder=folder,
-            segmentation=options.segmentation,
-        )
+def _job(
+    options: EngravingOptions, pools: dict[bool, tuple[Piece, ...]], folder: Path, number: int
+) -> EngravingJob:
+    held_out = _is_held_out(number, options.val)
+    return EngravingJob(
+        number=number,
+        held_out=held_out,
+        pieces=pools[held_out],
+        options=replace(options.page, fonts=options.fonts(held_out=held_out)),
+        folder=folder,
+        segmentation=options.segmentation,
+    )
 
 
-def write_page(job: EngravingJob) -> WrittenPage:
-    """Engrave one page and write its image and mask."""
-    page = engrave_page(job.number, job.pieces, job.options)
-    font, work = page.layout.font, page.piece.work
-    stem = f"lg-{work}-aug-{font.lower()}-{job.number + 1:06d}--page-{page.number}"
-    images.write(page.pixels, job.folder / IMAGES / f"{stem}.png")
-    height, width = page.pixels.shape[:2]
-    if job.segmentation:
-        mask = annotations.segmentation(page.symbols, page.boxes_xyxy, width, height)
-        images.write(mask, job.folder / SEGMENTATION / f"{stem}_seg.png")
-    rows = annotations.rows(page.symbols, page.boxes_xyxy, job.number + 1)
-    image = {
-        "id": job.number + 1,
-        "filename": f"{stem}.png",
-        "width": width,
-        "height": height,
-        "staff_space": round(page.staff_space, 3),
-        "degradation": page.degradation,
-        "ann_ids": [str(annotation_id) for annotation_id, _ in rows],
-    }
-    encode = msgspec.json.encode
-    return WrittenPage(
-        split="val" if job.held_out else "train",
-        image=encode(image),
-        annotations=b",\n".join(b'"%d": %s' % (i, encode(row)) for i, row in rows),
-        counts=Counter(symbol.category for symbol in page.symbols),
-        font=font,
-        work=work,
-        n_collisions=page.n_collisions,
-        missing=page.missing,
-        rejected=page.rejected,
-        capture=page.degradation["capture"],
-        effects=page.degradation["effects"],
+def _fingerprint(options: EngravingOptions, pieces: Repertoire) -> bytes:
+    """Hash what determines all pages."""
+    balanced = options.page.balance
+    return digest_of(
+        options,
+        load(balanced.classes).sha256 if balanced else "",
+        pieces.usable,
+        pieces.states,
+        code_hash("class_maps", "converters"),
+        installed_versions(TOOLKIT, "verovio", "music21", "numpy", "blend2d-py", *OPENCV),
     )
 
 
 class _SplitFiles:
-    """JSON files of the splits, spooled to disk page by page to keep memory use constant."""
+    """JSON files of the splits, spooled to disk page by page to keep memory use constant.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    Args:
+        folder: Folder of the data set.
+        stack: Closes the spools.
+    """
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        self._folder, self._stack = folder, stack
         self._parts: dict[str, tuple[IO[bytes], IO[bytes]]] = {}
 
     def add(self, page: WrittenPage) -> None:
@@ -279,7 +240,8 @@ class _SplitFiles:
             part.write((b",\n" if part.tell() else b"") + text)
 
     def _spool(self) -> IO[bytes]:
-        return cast(IO[bytes], tempfile.TemporaryFile(dir=self._folder))
+        file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115
+        return cast(IO[bytes], self._stack.enter_context(file))
 
     def close(self) -> None:
         """Assemble the JSON files from the spooled parts."""
@@ -297,7 +259,6 @@ class _SplitFiles:
 def _copy(part: IO[bytes], file: IO[bytes]) -> None:
     part.seek(0)
     shutil.copyfileobj(part, file, 1 << 20)
-    part.close()
 
 
 class _Tally:

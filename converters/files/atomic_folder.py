@@ -7,14 +7,15 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import count
 from pathlib import Path
 
-from class_maps import ConfigError, InputError, OmrError
-from class_maps.text_files import read_bytes
+from class_maps import ConfigError, OmrError
+from converters.files.kept_work import RECORDS, has_finished, remove_records
 from converters.files.output_lock import locked_path
-from converters.files.overwriting import Contents, added, check_folder, contents
+from converters.files.overwriting import Contents, check_folder
+from converters.files.walking import encoded, in_order, names_below, only_in_first
 from converters.versions import TOOLKIT
 
 MANIFEST = "manifest.json"
@@ -36,22 +37,21 @@ def atomic_folder(
     *,
     force: bool = False,
     inputs: Iterable[Path] = (),
-    is_worth_keeping: Callable[[Path], bool] = lambda _: False,
 ) -> Iterator[Path]:
     """Yield an empty folder to fill, which is renamed to ``target`` if the block succeeds.
 
     The temporary folder ``.NAME.partial-HEX`` is in the same folder as ``target``, whose links are
-    followed. If the block fails, it is removed, or renamed to ``.NAME.parts`` if it is worth
-    keeping; :func:`take_kept` continues with it. A process that is killed leaves the temporary
-    folder behind; the next process with the same target does the same with it. Only content that
-    ``target`` had when the block began is replaced: if ``target`` contains anything else when the
-    block ends, it is kept and the new folder gets another name.
+    followed. If the block fails, it is removed, or renamed to ``.NAME.parts`` if it contains
+    records of finished work (:mod:`~converters.files.kept_work`); :func:`take_kept` continues with
+    it. A process that is killed leaves the temporary folder behind; the next process with the same
+    target does the same with it. Only content that ``target`` had when the block began is replaced:
+    if ``target`` contains anything else when the block ends, it is kept and the new folder gets
+    another name.
 
     Args:
         target: Folder to create; locked during the block.
         force: Whether to replace ``target`` if omr created it.
         inputs: Files and folders that must not be inside ``target``.
-        is_worth_keeping: Checks whether the work in a temporary folder should be kept.
 
     Raises:
         ConfigError: ``target`` must not be replaced, or another omr process is writing it.
@@ -63,12 +63,12 @@ def atomic_folder(
     _check_target(target, real, force=force, inputs=inputs)
     with locked_path(target, real, option="OUT"):
         try:
-            _clean_up_killed(real, is_worth_keeping)
+            _clean_up_killed(real)
             _check_target(target, real, force=force, inputs=inputs)
-            before = contents(real)
-            with _partial(real, is_worth_keeping) as partial:
+            with contextlib.closing(Contents(real)) as before, _partial(real) as partial:
                 yield partial
                 _write_list(partial)
+                remove_records(partial)
                 _swap(partial, real, before, target)
         except OSError as error:
             path, reason = error.filename or target, error.strerror or error
@@ -89,7 +89,7 @@ def _check_target(target: Path, real: Path, *, force: bool, inputs: Iterable[Pat
     check_folder(
         target,
         marker=MANIFEST,
-        written=is_listed,
+        others=unlisted,
         force=force,
         is_marker=_is_manifest,
         inputs=inputs,
@@ -111,20 +111,43 @@ def _is_manifest(path: Path) -> bool:
 
 def _write_list(folder: Path) -> None:
     """List the files of a new folder, so that files added later are not removed with it."""
-    names = sorted(name for name, inode, _ in contents(folder) if inode)
-    (folder / LIST).write_text(json.dumps(names, indent=0), encoding="utf-8")
+    names = (
+        name for name in names_below(folder) if name != LIST and not name.startswith(f"{RECORDS}/")
+    )
+    with (folder / LIST).open("w", encoding="ascii") as file:
+        file.write("[")
+        for i, line in enumerate(in_order(map(encoded, names))):
+            file.write(f",\n{line}" if i else f"\n{line}")
+        file.write("\n]")
 
 
-def is_listed(folder: Path) -> Callable[[str], bool]:
-    """Read the list of the files that omr wrote to a folder, and return whether it has a path.
+def unlisted(folder: Path) -> Iterator[str]:
+    """Yield the files in a folder that omr did not write, according to the list in it.
 
     Raises:
         ConfigError: The folder has no such list.
+        OSError: The folder cannot be read.
     """
+    found = in_order(encoded(name) for name in names_below(folder) if name != LIST)
+    for line in only_in_first(found, in_order(_listed(folder))):
+        yield json.loads(line)
+
+
+def _listed(folder: Path) -> Iterator[str]:
+    """Yield the lines of a list of files, which is read again as it was written."""
     try:
-        names = json.loads(read_bytes(folder / LIST, "list of files"))
-        return frozenset((LIST, *names)).__contains__
-    except (InputError, ValueError, TypeError, RecursionError):
+        if not (folder / LIST).is_file():
+            raise ValueError("missing")
+        with (folder / LIST).open(encoding="ascii") as file:
+            if file.readline() != "[\n":
+                raise ValueError("no list")
+            for line in file:
+                if line == "]":
+                    return
+                name = json.loads(line.rstrip(",\n"))
+                yield encoded(str(name))
+        raise ValueError("truncated")
+    except (OSError, ValueError, RecursionError):
         raise ConfigError(
             f"{folder}: has no readable {LIST}, so omr does not know which of the files it wrote; "
             "remove the folder yourself, or choose another one"
@@ -173,22 +196,22 @@ def _keep(partial: Path, real: Path) -> None:
     partial.rename(_kept_path(real))
 
 
-def _remove_or_keep(partial: Path, real: Path, is_worth_keeping: Callable[[Path], bool]) -> None:
+def _remove_or_keep(partial: Path, real: Path) -> None:
     """Remove a temporary folder after a failure, or keep it; it may have been renamed."""
     with contextlib.suppress(OSError):
-        if is_worth_keeping(partial):
+        if has_finished(partial):
             _keep(partial, real)
     shutil.rmtree(partial, ignore_errors=True)
 
 
 @contextlib.contextmanager
-def _partial(real: Path, is_worth_keeping: Callable[[Path], bool]) -> Iterator[Path]:
+def _partial(real: Path) -> Iterator[Path]:
     """Create a temporary folder, and remove or keep it unless it was renamed."""
     # No name is reused, because worker processes may outlive a killed process by a second.
     partial = real.with_name(f".{real.name}.partial-{secrets.token_hex(4)}")
     partial.mkdir()
     with contextlib.ExitStack() as stack:  # undone in reverse order
-        stack.callback(_remove_or_keep, partial, real, is_worth_keeping)
+        stack.callback(_remove_or_keep, partial, real)
         for _ in range(SPARE_FILES):
             stack.callback(os.close, os.open(real.parent, os.O_RDONLY))
         yield partial
@@ -199,14 +222,14 @@ def _aside(real: Path) -> Path:
     return real.with_name(f".{real.name}.replaced")
 
 
-def _clean_up_killed(real: Path, is_worth_keeping: Callable[[Path], bool]) -> None:
+def _clean_up_killed(real: Path) -> None:
     """Restore an old folder that a killed process set aside; remove or keep temporary folders."""
     _put_back(real)
     _remove(_aside(real))
     leftover = re.compile(rf"\.{re.escape(real.name)}{_PARTIAL.pattern}")
     for path in [*real.parent.iterdir()]:
         if leftover.fullmatch(path.name):
-            _keep(path, real) if is_worth_keeping(path) else _remove(path)
+            _keep(path, real) if has_finished(path) else _remove(path)
 
 
 def _swap(partial: Path, real: Path, before: Contents, target: Path) -> None:
@@ -222,9 +245,9 @@ def _swap(partial: Path, real: Path, before: Contents, target: Path) -> None:
         OmrError: The final path is occupied; the new folder got another name.
     """
     try:
-        if before and real.exists():
+        if not before.is_empty and real.exists():
             real.rename(_aside(real))
-            if new := added(_aside(real), before):
+            if new := before.added(_aside(real)):
                 raise _kept(partial, real, target, f"{CHANGED} ({new})")
         partial.rename(real)
     except OSError as error:

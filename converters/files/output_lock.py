@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from class_maps import ConfigError
+from converters.files.walking import entries_below
 
 LOCK = ".omr.lock"
 """Name of a lock file in a folder, and end of the names of all lock files."""
@@ -68,10 +69,9 @@ def check_unlocked(folder: Path) -> None:
     Raises:
         ConfigError: Another omr process is writing to the folder.
     """
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            if name.endswith(LOCK):
-                _check_unlocked(Path(parent, name))
+    for name, entry in entries_below(folder):
+        if name.endswith(LOCK):
+            _check_unlocked(Path(entry.path))
 
 
 @contextlib.contextmanager

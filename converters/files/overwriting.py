@@ -4,18 +4,20 @@ Every command calls these checks before its work starts, so that no time is wast
 refused.
 """
 
+import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
-from typing import TypeAlias
+from tempfile import SpooledTemporaryFile
 
 from class_maps import ConfigError, short_list
 from converters.files.output_lock import LOCK, check_unlocked
+from converters.files.walking import encoded, entries_below, in_order, names_below, only_in_first
 
-Contents: TypeAlias = frozenset[tuple[str, int, int]]
-"""Path, inode and time of change in nanoseconds of each file; only the path of each folder."""
+BUFFERED_BYTES = 1 << 20
+"""Size up to which the contents of a folder are in memory, and not in an unnamed temporary file."""
 MOST_NAMES = 3
 """Maximum number of names in a message."""
 WORTHLESS = ("*.cache", ".DS_Store", "._*", "Thumbs.db", "desktop.ini")
@@ -26,7 +28,7 @@ def check_folder(
     folder: Path,
     *,
     marker: str,
-    written: Callable[[Path], Callable[[str], bool]],
+    others: Callable[[Path], Iterable[str]],
     force: bool,
     is_marker: Callable[[Path], bool] = Path.is_file,
     inputs: Iterable[Path] = (),
@@ -38,8 +40,8 @@ def check_folder(
         folder: Output folder; missing and empty folders are always accepted.
         marker: Name of the file that identifies folders created by the calling command. No other
             folder is ever replaced.
-        written: Returns a check for a folder: whether omr wrote the file of a path, relative to
-            the folder. A folder that contains any other file is not replaced.
+        others: Returns the files in a folder that omr did not write, by their paths relative to
+            it. A folder that contains such a file is not replaced.
         force: Whether the user allows replacing an existing folder.
         is_marker: Checks whether omr wrote a marker; other programs may use the same name.
         inputs: Files and folders that are still needed and therefore must not be inside ``folder``;
@@ -66,7 +68,7 @@ def check_folder(
     check_inputs(folder, inputs)
     check_unlocked(folder)
     if replaces:
-        check_only(folder, written(folder))
+        _check_only(folder, others(folder))
 
 
 def _not_created(folder: Path, marker: str) -> ConfigError:
@@ -78,22 +80,18 @@ def _not_created(folder: Path, marker: str) -> ConfigError:
     )
 
 
-def check_only(folder: Path, is_written: Callable[[str], bool]) -> None:
-    """Check that a folder contains only files of omr, so that nothing else is lost with it.
-
-    Args:
-        folder: Folder to be replaced.
-        is_written: Checks whether omr wrote the file of a path, relative to the folder.
-
-    Raises:
-        ConfigError: The folder contains another file that is not :data:`WORTHLESS`.
-    """
-    files = (name for name, inode, _ in contents(folder) if inode)
-    if others := sorted(name for name in files if not (is_written(name) or is_worthless(name))):
+def _check_only(folder: Path, others: Iterable[str]) -> None:
+    """Check that other files in a folder are :data:`WORTHLESS`, so that nothing is lost with it."""
+    if names := sorted(name for name in others if not is_worthless(name)):
         raise ConfigError(
-            f"{folder}: contains files that omr did not write ({short_list(others, MOST_NAMES)}), "
+            f"{folder}: contains files that omr did not write ({short_list(names, MOST_NAMES)}), "
             "so it was not replaced; move them, or choose another folder"
         )
+
+
+def unwritten(folder: Path, is_written: Callable[[str], bool]) -> Iterator[str]:
+    """Yield the files in a folder of which a check says that omr did not write them."""
+    return (name for name in names_below(folder) if not is_written(name))
 
 
 def is_worthless(path: str) -> bool:
@@ -123,27 +121,42 @@ def check_inputs(folder: Path, inputs: Iterable[Path]) -> None:
             )
 
 
-def contents(folder: Path) -> Contents:
-    """List the contents of a folder; empty if it does not exist."""
-    entries: set[tuple[str, int, int]] = set()
-    for parent, folders, files in os.walk(folder):
-        inner = Path(parent).relative_to(folder)
-        entries.update((f"{inner / name}", 0, 0) for name in folders)
-        for name in files:
-            stat = Path(parent, name).lstat()
-            entries.add((f"{inner / name}", stat.st_ino, stat.st_mtime_ns))
-    return frozenset(entries)
-
-
-def added(folder: Path, before: Contents) -> str:
-    """List what was added to a folder or changed in it; empty if nothing was.
+class Contents:
+    """The contents of a folder at one time: its files with inodes and times of change, and folders.
 
     Args:
-        folder: Output folder.
-        before: Contents of the folder when it was checked.
+        folder: Folder, which need not exist.
     """
-    names = sorted(name for name, *_ in contents(folder) - before if name != LOCK)
-    return short_list(names, MOST_NAMES)
+
+    def __init__(self, folder: Path) -> None:
+        self._lines = SpooledTemporaryFile(BUFFERED_BYTES, "w+", encoding="ascii")  # noqa: SIM115
+        self._lines.writelines(f"{line}\n" for line in _described(folder))
+        self.is_empty = not self._lines.tell()
+
+    def added(self, folder: Path) -> str:
+        """List what was added to a folder or changed in it since then; empty if nothing was."""
+        self._lines.seek(0)
+        before = (line.removesuffix("\n") for line in self._lines)
+        new = only_in_first(_described(folder), before)
+        names = sorted({json.loads(line)[0] for line in new} - {LOCK})
+        return short_list(names, MOST_NAMES)
+
+    def close(self) -> None:
+        """Remove the temporary file."""
+        self._lines.close()
+
+
+def _described(folder: Path) -> Iterator[str]:
+    """Yield a line for each file and folder in a folder, in order."""
+    return in_order(encoded([name, *_state(entry)]) for name, entry in entries_below(folder))
+
+
+def _state(entry: os.DirEntry[str]) -> tuple[int, int]:
+    """Return inode and time of change in nanoseconds of a file; 0 and 0 of a folder."""
+    if entry.is_dir(follow_symlinks=False):
+        return 0, 0
+    stat = entry.stat(follow_symlinks=False)
+    return stat.st_ino, stat.st_mtime_ns
 
 
 def check_files(

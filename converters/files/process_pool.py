@@ -146,7 +146,7 @@ def _executor(workers: int) -> Any:  # noqa: ANN401
     from joblib.externals.loky import get_reusable_executor
 
     return get_reusable_executor(
-        max_workers=workers, timeout=IDLE_S, initializer=_end_with_parent, initargs=(os.getpid(),)
+        max_workers=workers, timeout=IDLE_S, initializer=end_with_parent, initargs=(os.getpid(),)
     )
 
 
@@ -159,8 +159,12 @@ def _kill(executor: Any) -> None:  # noqa: ANN401
         process.join()
 
 
-def _end_with_parent(parent: int) -> None:
-    """End this worker when its parent process is killed; workers of loky would keep running."""
+def end_with_parent(parent: int) -> None:
+    """End this process when its parent is killed, which would otherwise keep running.
+
+    Args:
+        parent: Process id of the parent.
+    """
 
     def watch() -> None:
         while os.getppid() == parent:

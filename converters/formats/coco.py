@@ -31,7 +31,7 @@ from converters.formats.json_files import (
     referenced_images,
     root_keys,
 )
-from converters.images import size
+from converters.image_headers import size
 from converters.json_text import check_unique_keys, decode, offset_in
 from converters.names import NO_WORKS, checked_images
 from converters.page import SCORE_DIGITS, Page

@@ -13,7 +13,7 @@ from typing import Any
 
 from class_maps import InputError, shown, yaml_files
 from class_maps.text_files import read_text
-from converters.images import IMAGE_SUFFIXES
+from converters.image_headers import IMAGE_SUFFIXES
 from converters.names import PARQUET_FOLDER, count_of
 
 DATA_YAML = "data.yaml"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from class_maps import InputError
 from converters.formats.yolo_labels import label_path
-from converters.images import IMAGE_SUFFIXES
+from converters.image_headers import IMAGE_SUFFIXES
 from converters.names import count_of, is_hidden
 
 OTHER_IMAGE_SUFFIXES = frozenset(

@@ -17,8 +17,8 @@ import msgspec
 from class_maps import InputError
 from converters.files.atomic_folder import MANIFEST
 from converters.formats.data_yaml import DATA_YAML
+from converters.image_headers import in_other_case
 from converters.image_tars import is_image
-from converters.images import in_other_case
 from converters.json_text import decode
 from converters.names import count_of, is_hidden, percent_decoded
 

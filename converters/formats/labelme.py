@@ -25,8 +25,8 @@ from converters.formats.json_files import on_disk, root_keys, split_of_folder
 from converters.formats.named_images import skipped
 from converters.formats.page_files import write_page
 from converters.formats.symbol_lists import boxes_inside, mapped_labels
-from converters.images import IMAGE_SUFFIXES
-from converters.images import size as image_size
+from converters.image_headers import IMAGE_SUFFIXES
+from converters.image_headers import size as image_size
 from converters.json_text import check_unique_keys, decode
 from converters.names import (
     IMAGE_FOLDER,

@@ -32,7 +32,7 @@ from converters.formats.named_images import (
 )
 from converters.formats.symbol_lists import boxes_inside, mapped_labels
 from converters.formats.xml_files import xml_files
-from converters.images import size as image_size
+from converters.image_headers import size as image_size
 from converters.names import check_image_size, checked_name, count_of
 from converters.page import Page
 from converters.tally import Tally

@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 
 from class_maps import InputError, listed
 from converters.formats.json_files import on_disk, split_of_folder
-from converters.images import IMAGE_SUFFIXES, NAME_FOLDER
+from converters.image_headers import IMAGE_SUFFIXES, NAME_FOLDER
 from converters.names import IMAGE_FOLDER, count_of, is_hidden
 
 _FOLDERS = (IMAGE_FOLDER, "Images", "JPEGImages", "images_png")

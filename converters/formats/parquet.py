@@ -131,7 +131,7 @@ def symbol_table(pages: Sequence[Page], names: Sequence[str]) -> "pl.DataFrame":
 
 
 def image_table(pages: Sequence[Page]) -> "pl.DataFrame":
-    """Return a table with one row per image: size, staff space, and position on its page."""
+    """Return a table with one row per image: its size, and what is known of its page."""
     import polars as pl
 
     placements = [page.placement for page in pages]
@@ -140,6 +140,8 @@ def image_table(pages: Sequence[Page]) -> "pl.DataFrame":
         "width": ([page.width for page in pages], pl.Int64),
         "height": ([page.height for page in pages], pl.Int64),
         "staff_space": ([page.staff_space for page in pages], pl.Float64),
+        "capture": ([page.capture or None for page in pages], pl.String),
+        "work": ([page.work or None for page in pages], pl.String),
         "page": ([p.page.as_posix() if p else None for p in placements], pl.String),
         "x": ([p.x if p else None for p in placements], pl.Int64),
         "y": ([p.y if p else None for p in placements], pl.Int64),

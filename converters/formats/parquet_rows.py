@@ -33,6 +33,8 @@ class ImageRow:
     size: tuple[int, int]
     """Width and height in pixels."""
     staff_space: float | None
+    capture: str
+    work: str
     placement: Placement | None
     n_symbols: int
 
@@ -57,6 +59,8 @@ def image_row(
         image=image,
         size=(width, height),
         staff_space=row["staff_space"],
+        capture=row["capture"] or "",
+        work=row["work"] or "",
         placement=None
         if None in placed
         else Placement(page=PurePosixPath(page), x=x, y=y, scale_x=scale_x, scale_y=scale_y),
@@ -129,6 +133,7 @@ def page_of(
         boxes_xyxy=symbols.boxes_xyxy,
         labels=mapped_labels(symbols.names, mapping, labels, counts),
         staff_space=row.staff_space,
+        capture=row.capture,
         placement=row.placement,
         n_annotations=len(symbols.names),
         corners=_corners(symbols.corners, symbols.boxes_xyxy),

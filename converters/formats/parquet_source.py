@@ -37,7 +37,7 @@ from converters.formats.parquet_tables import (
     tables_folder,
 )
 from converters.formats.symbol_lists import boxes_inside
-from converters.names import IMAGE_FOLDER, NO_WORKS, PARQUET_FOLDER, checked_images, count_of
+from converters.names import IMAGE_FOLDER, PARQUET_FOLDER, checked_images, count_of
 from converters.page import Page
 from converters.tally import Tally
 
@@ -126,7 +126,6 @@ class ParquetFile:
     """Tables with symbols of these images, and the images in each."""
     states: Mapping[Path, tuple[int, int] | None]
     """State of each table before it was read, see :func:`~converters.files.hashes.state`."""
-    works = NO_WORKS
 
     @property
     def state(self) -> tuple[int, int] | None:
@@ -137,6 +136,11 @@ class ParquetFile:
     def images(self) -> Mapping[PurePosixPath, tuple[int, int]]:
         """Width and height of each image in pixels."""
         return {row.image: row.size for row in self.rows}
+
+    @cached_property
+    def works(self) -> Mapping[PurePosixPath, str]:
+        """Work of each image whose row contains one."""
+        return {row.image: row.work for row in self.rows if row.work}
 
     def categories(self, _mapping: CategoryMapping) -> tuple[str, ...]:
         """Return all names that the tables of symbols can contain."""

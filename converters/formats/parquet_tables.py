@@ -48,6 +48,8 @@ IMAGES = Columns(
     required={"image": TEXT, "width": WHOLE, "height": WHOLE},
     optional={
         "staff_space": NUMBER,
+        "capture": TEXT,
+        "work": TEXT,
         "page": TEXT,
         "x": WHOLE,
         "y": WHOLE,
@@ -265,7 +267,7 @@ def read_images(file: Path) -> list[dict[str, Any]]:
     lazy = lazy_table(file, IMAGES)
     check_rows(collected(lazy.select(pl.len()), file).item(), MAX_IMAGES, file)
     table = collected(lazy, file)
-    for column in ("image", "page"):
+    for column in ("image", "capture", "work", "page"):
         check_lengths(table[column].drop_nulls().unique().to_list(), column, file)
     check_complete(table, list(IMAGES.required), file)
     for column in ("staff_space", "scale_x", "scale_y"):

@@ -7,7 +7,7 @@ from converters.files.process_pool import for_files
 from converters.formats import image_folders
 from converters.formats.parquet_dataset import ParquetDataset
 from converters.formats.yolo_dataset import YoloDataset
-from converters.images import n_frames
+from converters.image_headers import n_frames
 
 
 def skipped_files(dataset: YoloDataset, *splits: str) -> list[str]:

@@ -24,6 +24,8 @@ from converters.names import IMAGE_FOLDER, LABELS
 
 OTHER_SUFFIXES = frozenset({".csv", ".data", ".tfrecord", ".txt"})
 """Suffixes of annotations in formats that are not read; a JSON file may have one of them too."""
+CVAT = "annotations"
+"""Root element of CVAT's own format, which is not read."""
 
 
 def open_source(
@@ -139,6 +141,8 @@ def _other_xml(file: Path) -> InputError:
         root = next(elements(file, (), ()))
     except InputError as error:
         return error
+    if root.tag == CVAT:
+        return InputError("is in CVAT's own format; export COCO 1.0 from CVAT instead", path=file)
     return InputError(
         f"its root element is {shown(root.tag)}; expected {V1} or {V2} of MuNG, {PAGE} or "
         f"{PAGES} of DoReMi, or {VOC} of Pascal VOC",

@@ -28,8 +28,8 @@ from converters.formats.named_images import (
 from converters.formats.symbol_lists import boxes_inside, mapped_labels
 from converters.formats.voc_splits import ListedSplits
 from converters.formats.xml_files import Element, elements, root_of, xml_files
-from converters.images import IMAGE_SUFFIXES
-from converters.images import size as image_size
+from converters.image_headers import IMAGE_SUFFIXES
+from converters.image_headers import size as image_size
 from converters.names import NO_WORKS, check_image_size, checked_name
 from converters.page import Page
 from converters.tally import Tally

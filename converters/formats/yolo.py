@@ -15,7 +15,7 @@ import yaml
 from numpy.typing import NDArray
 
 from class_maps import CategoryMapping, ConfigError, InputError
-from converters import images, tally
+from converters import image_headers, tally
 from converters.boxes import onto_border
 from converters.formats.data_yaml import DATA_YAML
 from converters.formats.image_folders import skipped_files, unlabelled_images
@@ -170,7 +170,7 @@ class ImageSizes(Mapping[PurePosixPath, tuple[int, int]]):
         self._paths = {PurePosixPath(path.relative_to(folder)): path for path in paths}
 
     def __getitem__(self, image: PurePosixPath) -> tuple[int, int]:
-        return images.size(self._paths[image])
+        return image_headers.size(self._paths[image])
 
     def __iter__(self) -> Iterator[PurePosixPath]:
         return iter(self._paths)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from class_maps import InputError
-from converters import images
+from converters import image_headers
 from converters.boxes import cxcywh_to_xyxy
 from converters.files.hashes import state
 from converters.formats.data_yaml import DATA_YAML, read_data_yaml
@@ -52,7 +52,7 @@ class YoloDataset:
         paths: set[Path] = set()
         for source in self.sources_of(split):
             files = files_in(source) if source.is_dir() else [source]
-            paths.update(p for p in files if p.suffix.lower() in images.IMAGE_SUFFIXES)
+            paths.update(p for p in files if p.suffix.lower() in image_headers.IMAGE_SUFFIXES)
         if not paths:
             raise InputError(
                 "contains no images; convert without --labels-only, or export the data set "
@@ -172,7 +172,7 @@ def labelled_image(path: Path, folder: Path, n_names: int) -> LabelledImage:
     Raises:
         InputError: The label file is malformed, or the image is damaged.
     """
-    width, height = images.size(path)
+    width, height = image_headers.size(path)
     check_image_size(width, height, path)
     content = _label_content(path)
     rows, is_polygon = parse(content, label_path(path), n_names)

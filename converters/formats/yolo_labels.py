@@ -71,7 +71,7 @@ def _boxes(rows: Sequence[Sequence[str]], n_names: int) -> NDArray[np.float64] |
 
     Optimised for speed: large data sets have millions of lines, nearly all of them valid.
     """
-    if any(len(row) not in {0, 5} for row in rows):
+    if not {0, 5}.issuperset(map(len, rows)):
         return None
     tokens = [*chain.from_iterable(rows)]
     try:

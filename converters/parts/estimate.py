@@ -11,9 +11,10 @@ from itertools import islice
 from pathlib import Path
 
 from converters.conversion_options import ConversionOptions
+from converters.files.kept_work import RECORDS
 from converters.formats import WRITERS
 from converters.parts.making import Execution, jobs_of, make_split_folders
-from converters.parts.plan import RECORDS, Part
+from converters.parts.plan import Part
 from converters.prepare.preparation import prepare
 from converters.tally import Tally
 

@@ -211,12 +211,12 @@ def _jobs_of_file(
         if split not in folders:
             folders[split] = _split_folders(folder, split, options)
         image_out, label_out = folders[split]
+        name, work = entry.output_name(page.image), file.works.get(page.image, "")
         yield Job(
-            page=replace(page, image=entry.output_name(page.image)),
+            page=replace(page, image=name, work=work),
             image=page.image,
             split=split,
             source=entry.source,
-            work=file.works.get(page.image, ""),
             image_folder=None if options.labels_only else file.image_folder.absolute(),
             image_out=image_out,
             image_mode=options.image_mode,

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from class_maps import OmrError
+from converters.files.kept_work import RECORDS
 from converters.image_tars import (
     Positions,
     join_tars,
@@ -17,7 +18,7 @@ from converters.image_tars import (
     write_index,
 )
 from converters.names import IMAGE_FOLDER
-from converters.parts.plan import RECORDS, Part
+from converters.parts.plan import Part
 from converters.prepare.preparation import PreparedPage
 
 

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -16,14 +15,10 @@ from converters.formats import AnnotationSource
 from converters.names import source_names
 from converters.opened_sources import OpenedSource, output_name
 from converters.split_assignment import SplitAssignment
-from converters.versions import OPENCV, TOOLKIT, installed_versions
+from converters.versions import OPENCV, TOOLKIT, code_hash, installed_versions
 
 PART_PAGES = 1000
 """Least number of pages of a part, apart from the last one: small data sets are a single part."""
-RECORDS = ".omr-parts"
-"""Folder of the records of finished parts in an incomplete data set."""
-CODE = Path(__file__).parent.parent
-"""Package whose code determines the output."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -107,7 +102,7 @@ def _common(options: ConversionOptions) -> bytes:
     content = {
         "options": msgspec.to_builtins(options, enc_hook=_ignored_path),
         "class_map": options.class_map.sha256,
-        "code": _code_hash(),
+        "code": code_hash("converters"),
         "versions": installed_versions(TOOLKIT, "numpy", *OPENCV),
     }
     return msgspec.json.encode(content)
@@ -116,15 +111,6 @@ def _common(options: ConversionOptions) -> bytes:
 def _ignored_path(value: Any) -> str:  # noqa: ANN401
     """Leave out the path of the class map, which may be moved."""
     return "" if isinstance(value, Path) else str(value)
-
-
-@cache
-def _code_hash() -> str:
-    """Hash the modules of the package: the version of a source tree does not change with them."""
-    digest = hashlib.sha256()
-    for path in sorted(CODE.rglob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 def _lines(entry: PartFile, *, with_images: bool) -> Iterator[bytes]:

@@ -9,12 +9,14 @@ from pathlib import Path, PurePosixPath
 from class_maps import OmrError
 from converters.conversion_options import ConversionOptions
 from converters.files.atomic_files import atomic_file
+from converters.files.kept_work import DONE, RECORDS
 from converters.files.output_lock import locked_path
+from converters.files.packed import pack
 from converters.formats.yolo_labels import label_path
 from converters.names import IMAGE_FOLDER, LABELS, TILE
 from converters.parts.packing import tars_of
-from converters.parts.plan import RECORDS, Part
-from converters.parts.store import ENCODER, decode, stored_pages
+from converters.parts.plan import Part
+from converters.parts.store import decode, stored_pages
 from converters.tally import Tally
 
 
@@ -32,7 +34,7 @@ class PartRecord:
 
 def record_path(folder: Path, number: int) -> Path:
     """Return the file of a part's record."""
-    return folder / RECORDS / f"{number:05d}.done"
+    return folder / RECORDS / f"{number:05d}{DONE}"
 
 
 def pages_path(folder: Path, number: int) -> Path:
@@ -47,7 +49,7 @@ def write_record(folder: Path, part: Part, record: PartRecord) -> None:
         OSError: The record cannot be written.
     """
     with atomic_file(record_path(folder, part.number)) as path:
-        path.write_bytes(ENCODER.encode(record))
+        path.write_bytes(pack(record))
 
 
 def read_record(folder: Path, number: int) -> PartRecord:
@@ -74,11 +76,6 @@ def is_finished(folder: Path, part: Part, options: ConversionOptions) -> bool:
     )
 
 
-def has_finished_parts(folder: Path) -> bool:
-    """Check whether a folder contains a record of a finished part."""
-    return any((folder / RECORDS).glob("*.done"))
-
-
 def finished_parts(
     folder: Path, parts: Sequence[Part], options: ConversionOptions
 ) -> frozenset[int]:
@@ -94,16 +91,6 @@ def finished_parts(
         else:
             record_path(folder, part.number).unlink(missing_ok=True)
     return frozenset(finished)
-
-
-def make_records_folder(folder: Path) -> None:
-    """Create the folder of records."""
-    (folder / RECORDS).mkdir(parents=True, exist_ok=True)
-
-
-def remove_records(folder: Path) -> None:
-    """Remove the folder of records from a data set that is complete."""
-    shutil.rmtree(folder / RECORDS)
 
 
 def locked_part(folder: Path, number: int) -> AbstractContextManager[None]:
@@ -122,7 +109,7 @@ def keep_parts(folder: Path, finished: Sequence[Part], options: ConversionOption
     for path in folder.iterdir():
         if path.name not in kept:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-    for path in (folder / RECORDS).glob("*.done"):  # of a larger data set
+    for path in (folder / RECORDS).glob(f"*{DONE}"):  # of a larger data set
         if int(path.stem) not in {part.number for part in finished}:
             path.unlink()
     if options.image_mode == "tar":

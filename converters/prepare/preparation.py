@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from class_maps import InputError
-from converters import images, tally
+from converters import image_headers, images, tally
 from converters.files.placing import link
 from converters.formats.yolo import write_labels
 from converters.image_tars import find_in_tar, page_tar, write_tar
@@ -68,8 +68,6 @@ class Job:
     split: str
     source: str
     """Data set or folder that the page comes from; empty if all pages of a split come from one."""
-    work: str
-    """Work of the page, if the name of its image does not contain it; empty if it is unknown."""
     image_folder: Path | None
     """Folder of the page's image; None to prepare labels only."""
     image_out: Path | None
@@ -176,7 +174,7 @@ def prepare(job: Job) -> PreparedPage:
             staff_space=job.page.staff_space,
             source=job.source,
             capture=job.page.capture,
-            work=job.work,
+            work=job.page.work,
         ),
         sha256=page_hash,
         is_kept=options.keep_images,
@@ -226,7 +224,7 @@ def _tiles(page: Page, job: Job, counts: Tally) -> list[Page]:
     options, names = job.options.tiles, job.names
     if options is None:
         counts.written.update(tally.count(page.labels, names))
-        if page.image.suffix.lower() in images.IMAGE_SUFFIXES:
+        if page.image.suffix.lower() in image_headers.IMAGE_SUFFIXES:
             return [page]
         return [replace(page, image=page.image.with_suffix(".png"))]
     tiles = list(cut(page, options))
@@ -273,7 +271,7 @@ def _write_images(
 def _copied(source: _SourceImage, job: Job, output: Page) -> Iterator[tuple[PurePosixPath, bytes]]:
     """Yield the name and the bytes of the image of a whole page."""
     content = images.copied(source.path, output.image.suffix)
-    _check_size(images.size(source.path, content=content), job.page, source.path)
+    _check_size(image_headers.size(source.path, content=content), job.page, source.path)
     yield output.image, content
 
 
@@ -305,7 +303,8 @@ def _link_image(source: _SourceImage, job: Job, outputs: Sequence[Page]) -> bool
     if find_in_tar(source.path):
         reason = "is in a tar file, which cannot be linked; use --images copy or --images tar"
         raise InputError(reason, path=source.path)
-    is_plain = not images.is_ambiguous(source.path) and source.path.suffix == output.image.suffix
+    is_ambiguous = image_headers.is_ambiguous(source.path)
+    is_plain = not is_ambiguous and source.path.suffix == output.image.suffix
     _check_size(images.check_complete(source.path), job.page, source.path)
     if job.image_out and is_plain:
         link(source.path, job.image_out / output.image)

@@ -51,11 +51,13 @@ def find_ink(image: NDArray[np.uint8], staff_space: float) -> Ink:
     if paper - darkest <= MIN_RANGE:
         return Ink(all=np.zeros_like(grey), without_lines=np.zeros_like(grey))
     window = 2 * round(WINDOW_SPACES * staff_space / 2) + 1
+    # results overwrite each other, because a page of new memory costs more than most operations
     mean = cv2.blur(grey, (window, window), borderType=cv2.BORDER_REPLICATE)
     contrast = max(MIN_CONTRAST * (paper - darkest), 1.0)
-    darker = cv2.compare(cv2.subtract(mean, grey), contrast, cv2.CMP_GT)
-    dark = cv2.compare(grey, darkest + DARK * (paper - darkest), cv2.CMP_LT)
-    ink = np.asarray(cv2.min(cv2.bitwise_or(darker, dark), 1), np.uint8)  # type: ignore[call-overload]
+    darker = cv2.compare(cv2.subtract(mean, grey, dst=mean), contrast, cv2.CMP_GT)
+    dark = cv2.compare(grey, darkest + DARK * (paper - darkest), cv2.CMP_LT, dst=mean)
+    ink = np.asarray(cv2.bitwise_or(darker, dark, dst=darker), np.uint8)
+    ink &= np.uint8(1)
     return Ink(all=ink, without_lines=_without_lines(ink, staff_space))
 
 
@@ -64,9 +66,9 @@ def _without_lines(ink: NDArray[np.uint8], staff_space: float) -> NDArray[np.uin
     length = max(3, round(LINE_LENGTH * staff_space))
     thickness = max(2, round(LINE_THICKNESS * staff_space))
     thick = cv2.morphologyEx(ink, cv2.MORPH_OPEN, np.ones((thickness, 1), np.uint8))
-    thin = np.asarray(cv2.subtract(ink, thick), np.uint8)
+    thin = np.asarray(cv2.subtract(ink, thick, dst=thick), np.uint8)
     lines = long_strokes(thin, length)
-    return np.asarray(cv2.subtract(ink, cv2.min(lines, thin)), np.uint8)
+    return np.asarray(cv2.subtract(ink, cv2.min(lines, thin, dst=lines), dst=lines), np.uint8)
 
 
 def long_strokes(thin: NDArray[np.uint8], length: int) -> NDArray[np.uint8]:

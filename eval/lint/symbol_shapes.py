@@ -75,11 +75,14 @@ def _interpolated(
     ink: NDArray[np.int32], x: NDArray[np.float64], y: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Return the integral image where columns and rows cross, one grid per box."""
-    x, y = x.clip(0, ink.shape[1] - 1.001), y.clip(0, ink.shape[0] - 1.001)
+    width = ink.shape[1]
+    x, y = x.clip(0, width - 1.001), y.clip(0, ink.shape[0] - 1.001)
     column, row = x.astype(np.int64)[:, None, :], y.astype(np.int64)[:, :, None]
     dx, dy = x[:, None, :] - column, y[:, :, None] - row
-    above = ink[row, column] * (1 - dx) + ink[row, column + 1] * dx
-    below = ink[row + 1, column] * (1 - dx) + ink[row + 1, column + 1] * dx
+    flat, first = ink.ravel(), row * width + column  # faster than `ink[row, column]`
+    above = flat.take(first) * (1 - dx) + flat.take(first + 1) * dx
+    first += width
+    below = flat.take(first) * (1 - dx) + flat.take(first + 1) * dx
     return np.asarray(above * (1 - dy) + below * dy)
 
 

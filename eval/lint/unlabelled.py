@@ -67,29 +67,28 @@ def find_unlabelled(ink: Ink, boxes_xyxy: Boxes, staff_space: float) -> Unlabell
     """
     # an odd height, because OpenCV moves the ink by half a pixel otherwise
     slit = np.ones((max(3, round(SLIT * staff_space) | 1), 1), np.uint8)
-    filled = np.asarray(cv2.morphologyEx(ink.without_lines, cv2.MORPH_CLOSE, slit), np.uint8)
-    closed = filled * np.uint8(255)
+    closed = np.asarray(cv2.morphologyEx(ink.without_lines, cv2.MORPH_CLOSE, slit), np.uint8)
+    closed *= np.uint8(255)
     sides = np.sort(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2], axis=1) / staff_space
     explains = np.asarray(~(sides > AREA_SIDES).all(axis=1))
     cell = max(1, round(CELL * staff_space))
     return Unlabelled(
         all=closed,
-        rest=without_boxes(closed, boxes_xyxy[explains]),
+        rest=erase_boxes(closed.copy(), boxes_xyxy[explains]),
         staves=_staves(ink, cell),
         cell=cell,
         explains=explains,
     )
 
 
-def without_boxes(ink: NDArray[np.uint8], boxes_xyxy: Boxes) -> NDArray[np.uint8]:
-    """Return ink ``(H, W)`` with 0 in boxes and up to ``MARGIN_PX`` around them."""
-    rest = ink.copy()
+def erase_boxes(ink: NDArray[np.uint8], boxes_xyxy: Boxes) -> NDArray[np.uint8]:
+    """Set ink ``(H, W)`` to 0 in boxes and up to ``MARGIN_PX`` around them, and return it."""
     corners = np.concatenate(
         (np.floor(boxes_xyxy[:, :2]) - MARGIN_PX, np.ceil(boxes_xyxy[:, 2:]) + MARGIN_PX), axis=1
     )
     for x_min, y_min, x_max, y_max in corners.astype(np.int64).clip(0).tolist():
-        rest[y_min:y_max, x_min:x_max] = 0
-    return rest
+        ink[y_min:y_max, x_min:x_max] = 0
+    return ink
 
 
 def components(ink: NDArray[np.uint8]) -> Boxes:
@@ -101,7 +100,8 @@ def components(ink: NDArray[np.uint8]) -> Boxes:
 
 def _staves(ink: Ink, cell: int) -> NDArray[np.uint8]:
     """Mark the cells in staves, shape ``(h, w)``."""
-    lines = np.asarray(cv2.subtract(ink.all, ink.without_lines), np.uint8) * np.uint8(255)
+    lines = np.asarray(cv2.subtract(ink.all, ink.without_lines), np.uint8)
+    lines *= np.uint8(255)
     marked = np.asarray(_cells(lines, cell) > 255 * LINE, np.uint8)
     filled = cv2.morphologyEx(marked, cv2.MORPH_CLOSE, np.ones(GAP_CELLS, np.uint8))
     staves = cv2.morphologyEx(filled, cv2.MORPH_OPEN, np.ones((STAFF_CELLS, 1), np.uint8))

@@ -1,7 +1,5 @@
 """``omr analyze-density``."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +7,7 @@ import typer
 
 from class_maps import ConfigError
 from omr.console import loading_torch, note, print_json, results, say_written
+from omr.optional_output import check_output, optional_output
 from omr.options import AsJson
 from omr.settings_options import (
     add_options,
@@ -81,8 +80,9 @@ def analyze_density(
     batch = config.batch
     names = _class_names(wanted)
     if report:
-        _check_report(report, context, force=force)
-    with _report_file(report, force=force) as part:
+        read = (context.params[name] for name in ("model", "heads", "config"))
+        check_output(report, "--report", force=force, inputs=[Path(file) for file in read if file])
+    with optional_output(report, force=force) as part:
         analysis = analyze(config, find_gpu(gpu) if gpu else None, names)
         _note_skipped_files(config)
         if analysis.config.batch < batch:
@@ -141,28 +141,6 @@ def _note_skipped_files(config: "TrainConfig") -> None:
         is_parquet = isinstance(dataset, ParquetDataset)
         for remark in (dataset if is_parquet else YoloSplit(dataset, "train")).warnings:
             note(remark)
-
-
-def _check_report(report: Path, context: typer.Context, *, force: bool) -> None:
-    """Check that the report can be written, and is not a file that the analysis reads."""
-    from converters.files.overwriting import check_files
-
-    if not report.parent.is_dir():
-        raise ConfigError(f"{report.parent}: no such folder; create it, or choose another --report")
-    read = (context.params[name] for name in ("model", "heads", "config"))
-    check_files(report, force=force, inputs=[Path(file) for file in read if file])
-
-
-@contextmanager
-def _report_file(report: Path | None, *, force: bool) -> Iterator[Path | None]:
-    """Lock the report during the analysis, and yield the file to write; None without a report."""
-    from converters.files.atomic_files import output_files
-
-    if report is None:
-        yield None
-        return
-    with output_files(report, force=force) as (part,):
-        yield part
 
 
 def _write(density: "DensityReport", file: Path) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from class_maps import ConfigError
-from omr.console import note, print_json, progress, results
+from omr.console import note, print_json, progress, results, say
 from omr.engraving_summary import print_summary
 from omr.options import AsJson, Workers, n_processes
 
@@ -129,6 +129,7 @@ def engrave(
         workers=n_processes(workers),
         force=force,
         track=lambda written, total: progress(written, "Engraving", total),
+        say=say,
     )
     print_summary(manifest, out, to=results(as_json=as_json))
     if as_json:

@@ -8,7 +8,7 @@ import typer
 from class_maps import OmrError, short_list
 from converters.names import MAX_PIXELS
 from eval.html.number_format import counted
-from omr.console import loading_torch, print_json, progress, results, say_written
+from omr.console import loading_torch, print_json, progress, results, say, say_written
 from omr.options import FORMATS, AsJson, Device, Trust, words_of
 from omr.prediction_summary import print_summary
 from reading.options import AUTO, DEFAULT_CONF, DEFAULT_DPI, PAGES_AHEAD, ImageOptions
@@ -121,6 +121,7 @@ def predict(
         trust=trust,
         force=force,
         track=lambda readings, total: progress(readings, "Reading", total),
+        say=say,
     )
     print_summary(result, to=results(as_json=as_json))
     say_written(out, *names, *([] if overlay == "none" else [f"overlay ({overlay})"]))

@@ -1,15 +1,15 @@
 """``omr train``."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from class_maps import ConfigError
-from omr.console import loading_torch, print_json, progress, results, say
+from omr.console import loading_torch, print_json, progress, results
 from omr.options import AsJson
+from omr.resolved_config import resolved_config
 from omr.settings_options import (
     add_options,
     chosen_settings,
@@ -19,10 +19,9 @@ from omr.settings_options import (
     with_recorded_imgsz,
 )
 from settings.setting import settings_of
-from settings.training import AUTO, BASE_BATCH, BASE_LR, OPTIMISATION, TrainingSettings
+from settings.training import OPTIMISATION, TrainingSettings
 
 if TYPE_CHECKING:
-    from training.config import TrainConfig
     from training.lr_finder import RangeTest
     from training.trainer import TrainResult
 
@@ -64,7 +63,7 @@ def train(
         from training import lr_finder, trainer
         from training.runtime.distributed import is_first
 
-    config = _resolved(with_recorded_imgsz(values))
+    config = resolved_config(with_recorded_imgsz(values))
     result: RangeTest | TrainResult
     if find_lr:
         result = rates = lr_finder.find_rate(
@@ -97,39 +96,3 @@ def _check_no_settings(context: typer.Context) -> None:
             + ", ".join(sorted(map(option_name, given))),
             option="--resume",
         )
-
-
-def _resolved(values: dict[str, Any]) -> "TrainConfig":
-    """Build the configuration, and compute a batch or learning rate given as ``auto``."""
-    from training.config import TrainConfig
-    from training.engine.learning_rate import resolved_rate, used_warmup
-    from training.runtime.distributed import is_first
-
-    batch, lr = values.get("batch", BASE_BATCH), values.get("lr", BASE_LR)
-    numbers = {"batch": 1 if batch == AUTO else batch, "lr": BASE_LR}
-    config = TrainConfig(**values | numbers)
-    if batch == AUTO:
-        config = _with_fitting_batch(config)
-    rate = resolved_rate(
-        str(lr),
-        batch=config.nominal_batch or config.batch,
-        warmup_epochs=config.warmup_epochs,
-        given="warmup_epochs" in values,
-    )
-    if rate.rule and is_first():
-        warmup_epochs = used_warmup(config.epochs, rate.warmup_epochs)
-        say(f"lr {rate.lr:.3g}, warm-up of {warmup_epochs:g} epochs: {rate.rule}")
-    return replace(config, lr=rate.lr, warmup_epochs=rate.warmup_epochs)
-
-
-def _with_fitting_batch(config: "TrainConfig") -> "TrainConfig":
-    """Choose the largest batch that fits into the memory of the devices."""
-    from training.density.fitting_batch import auto_batch
-    from training.memory.gpus import GIB
-    from training.runtime.distributed import is_first, n_devices
-
-    fitting = auto_batch(config)
-    batch = fitting.batch * n_devices(config.device)
-    if is_first():
-        say(f"batch {batch}: {fitting.memory.total_bytes / GIB:.1f} GiB per device predicted")
-    return replace(config, batch=batch)

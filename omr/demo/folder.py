@@ -1,12 +1,12 @@
 """Folder of a demo: its layout, and its preparation for a new demo."""
 
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from converters.files.atomic_folder import is_listed
-from converters.files.overwriting import check_folder
+from converters.files.atomic_folder import unlisted
+from converters.files.overwriting import check_folder, unwritten
 from omr.demo.shapes import is_shape_file
 
 MARKER_FILE = ".omr-demo"
@@ -78,7 +78,7 @@ class DemoFolder:
         check_folder(
             self.root,
             marker=MARKER_FILE,
-            written=lambda _: self._is_written(),
+            others=lambda _: self._others(),
             force=force,
             inputs=inputs,
         )
@@ -89,20 +89,19 @@ class DemoFolder:
         self.root.mkdir(parents=True, exist_ok=True)
         (self.root / MARKER_FILE).touch()
 
-    def _is_written(self) -> Callable[[str], bool]:
-        """Return a check for an earlier demo: whether a path is its own, or is not removed."""
+    def _others(self) -> Iterator[str]:
+        """Yield the files that an earlier demo did not write, in the folders that are removed."""
         from omr.scoring.report_files import FILES
         from training.runs.run_folder import is_of_run  # loads torch
 
-        data_sets = self.pages, self.data, self.coco
-        checks = {folder: is_listed(folder) for folder in data_sets if folder.is_dir()}
-        checks[self.run] = is_of_run
-        checks[self.shapes] = is_shape_file
-        checks[self.score] = checks[self.coco_score] = FILES.__contains__
-        by_name = {folder.name: check for folder, check in checks.items()}
-
-        def is_written(path: str) -> bool:
-            folder, _, inner = path.partition("/")
-            return folder not in by_name or by_name[folder](inner)
-
-        return is_written
+        others = {
+            folder: unlisted(folder)
+            for folder in (self.pages, self.data, self.coco)
+            if folder.is_dir()
+        }
+        others[self.run] = unwritten(self.run, is_of_run)
+        others[self.shapes] = unwritten(self.shapes, is_shape_file)
+        for folder in (self.score, self.coco_score):
+            others[folder] = unwritten(folder, FILES.__contains__)
+        for folder, names in others.items():
+            yield from (f"{folder.name}/{name}" for name in names)

@@ -7,6 +7,7 @@ from pathlib import Path
 from class_maps import ConfigError, short_list
 from converters.files.atomic_files import output_files
 from converters.files.overwriting import check_files
+from converters.tracking import untracked
 from eval.metrics.comparison import TrackRuns, compare_runs
 from eval.reports.comparison import LETTERS, ComparedModel, Metric, ModelComparison
 from eval.reports.comparison_files import ComparisonFiles, write_comparison
@@ -76,7 +77,17 @@ def compare_folders(
 def _compare(
     folders: Sequence[Path], options: ComparisonOptions, track: TrackRuns
 ) -> ModelComparison:
-    groups = [read_group(folder) for folder in folders]
+    return compare_groups([read_group(folder) for folder in folders], options, track=track)
+
+
+def compare_groups(
+    groups: Sequence[EvaluationGroup], options: ComparisonOptions, *, track: TrackRuns = untracked
+) -> ModelComparison:
+    """Compare evaluations that have been read with the first one; see :func:`compare_folders`.
+
+    Raises:
+        ConfigError: Ground truth or protocols differ.
+    """
     differences = _check_protocols(groups, any_protocol=options.any_protocol)
     first = groups[0].evaluations[0]
     reports = compare_runs(

@@ -1,6 +1,7 @@
 """Evaluations that ``omr eval --out`` wrote: single ones, and groups of runs with one recipe."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -116,13 +117,23 @@ def read_group(folder: Path) -> EvaluationGroup:
             "`omr eval --out`, or folders that contain them",
             path=folder,
         )
+    group = group_of(folder, folders)
+    return replace(group, skipped=tuple(one.name for one in inner if one not in folders))
+
+
+def group_of(name: Path, folders: Iterable[Path]) -> EvaluationGroup:
+    """Read evaluations as one group.
+
+    Args:
+        name: Name of the group in reports, such as the folder that contains the evaluations.
+        folders: Folders that ``omr eval --out`` wrote, one per run.
+
+    Raises:
+        InputError: A file is missing or damaged, or two evaluations are of the same weights.
+    """
     evaluations = tuple(map(_read, folders))
     _check_different_weights(evaluations)
-    return EvaluationGroup(
-        folder=folder,
-        evaluations=evaluations,
-        skipped=tuple(one.name for one in inner if one not in folders),
-    )
+    return EvaluationGroup(folder=name, evaluations=evaluations)
 
 
 def _has_files(folder: Path) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from class_maps import ConfigError
-from converters import images
+from converters import image_headers
 from converters.files.hashes import sha256, short_hashes
 from converters.manifest import Preparation
 from converters.page import Page
@@ -174,7 +174,7 @@ def _predicted_images(
         )
     for page, truth in zip(pages, evaluation.truths, strict=True):
         size, expected = (page.width, page.height), (truth.width, truth.height)
-        images.check_unchanged(evaluation.folder / truth.image, size, expected)
+        image_headers.check_unchanged(evaluation.folder / truth.image, size, expected)
         yield page
 
 

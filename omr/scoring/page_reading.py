@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from class_maps import ConfigError
-from converters import images
+from converters import image_headers
 from converters.formats.datasets import open_dataset
 from converters.page import Page
 from eval.metrics.coco import evaluate
@@ -41,7 +41,7 @@ def read_pages(
 
     def prepared(truth: Page) -> PreparedPage:
         image, path = evaluation.pixels(truth.image), evaluation.folder / truth.image
-        images.check_unchanged(path, image.shape[1::-1], (truth.width, truth.height))
+        image_headers.check_unchanged(path, image.shape[1::-1], (truth.width, truth.height))
         return prepare(truth.image, image, network.imgsz, options)
 
     for chunk in read_ahead(evaluation.truths, prepared, PAGES_AHEAD):

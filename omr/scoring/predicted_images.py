@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from class_maps import ConfigError, InputError
 from converters.boxes import Boxes
-from converters.images import IMAGE_SUFFIXES
+from converters.image_headers import IMAGE_SUFFIXES
 from omr.scoring.protocol import ScoredSource
 
 

@@ -114,7 +114,7 @@ def test_deepscores_variants(name: str, tmp_path: Path) -> None:
         ("labelstudio-backslash/result-dotdot", r"images[0].file_name: points outside the image folder: '..\\..\\label-studio\\media\\upload\\4\\90fb-a.png'; use --image-folder DIR to find the file in DIR by the end of its path"),
         ("no-annotations/none.json", "no symbols left with class map mini: 0 read"),
         ("not-coco/lines.json", "contains more than one JSON value (the second begins at byte 9), as JSON Lines do; expected one object"),
-        ("not-coco/results.json", "expected a JSON object with images and annotations at the root"),
+        ("not-coco/results.json", "expected a JSON object with images and annotations at the root, got a list, as in COCO results or Label Studio's JSON; export COCO or YOLO instead"),
         ("official-annotations-folder/annotations/captions_train2017.json", "neither DeepScoresV2, COCO nor labelme: its keys are annotations, images; expected annotation_sets, images, categories, annotations"),
         ("via-sizes/swapped.json", "is 200 x 120 px, but its labels are for 120 x 200 px"),
         ("via-sizes/via.json", "images[0]: invalid image size: -1 x -1 px"),

@@ -15,7 +15,7 @@ from deepscores import NOTE, content
 
 import class_maps
 from class_maps import InputError
-from converters import images
+from converters import image_headers, images
 from converters.conversion import ConversionOptions, convert
 from converters.formats.coco import CocoFile
 from converters.formats.image_folders import files_in
@@ -264,7 +264,7 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     pipe = tmp_path / "images" / "a.png"
     pipe.parent.mkdir()
     os.mkfifo(pipe)
-    for read in (images.read, images.read_bgr, images.check_complete, images.size):
+    for read in (images.read, images.read_bgr, images.check_complete, image_headers.size):
         with pytest.raises(InputError, match=r"a\.png: is not a regular file$"):
             read(pipe)
     with pytest.raises(InputError, match=r"a\.png: is not a regular file$"):
@@ -281,7 +281,7 @@ def test_the_size_of_an_image_is_checked_before_it_is_decoded(tmp_path: Path) ->
     chunk = (13).to_bytes(4, "big") + header + zlib.crc32(header).to_bytes(4, "big")
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk + bytes(4) + b"IDAT")
     with pytest.raises(InputError, match="has 40000 x 40000 px; expected at most 1,073,741,824"):
-        images.size(path)
+        image_headers.size(path)
 
 
 OUTSIDE = (

@@ -11,20 +11,24 @@ from typing import Any
 import numpy as np
 import pytest
 import sharded
-from killed_at import OPTIONS
 
 import class_maps
 from class_maps import ConfigError, InputError, OmrError
-from converters import image_tars, images
+from converters import image_headers, image_tars, images
 from converters.conversion import ConversionOptions, convert, convert_shard
 from converters.files.hashes import sha256, short_hash, state
 from converters.formats.datasets import open_dataset
 from converters.image_tars import INDEX, ReadAhead, find_in_tar, open_image
 from converters.parts import plan
-from converters.prepare.preparation import PreparedPage
+from converters.prepare.preparation import PreparationOptions, PreparedPage
+from converters.prepare.tiles import TileOptions
 
-TAR = replace(OPTIONS, formats=("parquet",), image_mode="tar")
-FILES = replace(OPTIONS, formats=("parquet",))
+FILES = ConversionOptions(
+    class_map=class_maps.load("harmony"),
+    formats=("parquet",),
+    preparation=PreparationOptions(tiles=TileOptions(size=100, overlap=20)),
+)
+TAR = replace(FILES, image_mode="tar")
 N_TILES = 36
 """Three tiles of each of the 12 pages of :func:`sharded.write`."""
 
@@ -91,7 +95,7 @@ def test_tar_files_have_the_bytes_of_loose_images(data: Path, source: Path) -> N
     for name, content in members.items():
         with open_image(folder / name) as image:
             assert image.read() == content
-        assert images.size(folder / name) == images.size(loose / name)
+        assert image_headers.size(folder / name) == image_headers.size(loose / name)
         np.testing.assert_array_equal(
             images.read_bgr(folder / name), images.read(loose / name)[..., None].repeat(3, 2)
         )
@@ -189,7 +193,7 @@ def test_missing_and_damaged_tar_files(data: Path, monkeypatch: pytest.MonkeyPat
         images.read(folder / name)
     shard.unlink()
     with pytest.raises(InputError, match=r"00000-000.tar: no such file; restore it"):
-        images.size(folder / name)
+        image_headers.size(folder / name)
     monkeypatch.chdir(data.parent)
     for damaged in (b"", b"\x93NUMPY", np.lib.format.magic(1, 0) + b"\x01\x00x"):
         (folder / INDEX).write_bytes(damaged)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from class_maps import InputError
-from converters import images
+from converters import image_headers, images
 from converters.images import Pixels
 from training.runtime.offline import block_network
 
@@ -91,29 +91,29 @@ def test_a_truncated_image_is_rejected(suffix: str, share: float, tmp_path: Path
 def test_files_that_are_not_images(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     with pytest.raises(InputError) as raised:
-        images.check_size(path, 1, 1)
+        image_headers.check_size(path, 1, 1)
     assert str(raised.value) == (
         f"{path}: no such image; name the folder of the images with --image-folder, or use "
         "--labels-only to convert without images"
     )
     (tmp_path / "A.PNG").touch()
     with pytest.raises(InputError) as raised:
-        images.check_size(path, 1, 1)
+        image_headers.check_size(path, 1, 1)
     assert str(raised.value) == (
         f"{path}: no such image; A.PNG differs from it only in letter case; rename it"
     )
     path.write_text("no image")
     with pytest.raises(InputError) as raised:
-        images.check_size(path, 1, 1)
+        image_headers.check_size(path, 1, 1)
     assert str(raised.value) == f"{path}: is damaged or not an image in a supported format"
 
 
 def test_an_image_of_another_size(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     images.write(GREY, path)
-    images.check_size(path, 20, 12)
+    image_headers.check_size(path, 20, 12)
     with pytest.raises(InputError) as raised:
-        images.check_size(path, 12, 20)
+        image_headers.check_size(path, 12, 20)
     assert str(raised.value) == f"{path}: is 20 x 12 px, but its labels are for 12 x 20 px"
 
 
@@ -146,7 +146,7 @@ def test_rotated_images_are_written_upright(suffix: str, orientation: int, tmp_p
     """Readers that ignore the orientation show the copy as the labels assume."""
     path = tmp_path / f"a{suffix}"
     shown = turned(path, orientation)
-    assert images.size(path) == shown.shape[1::-1]
+    assert image_headers.size(path) == shown.shape[1::-1]
     np.testing.assert_array_equal(images.read(path), shown)
     copied = tmp_path / f"b{suffix}"
     images.copy(path, copied)
@@ -163,9 +163,9 @@ def test_rotated_images_are_written_upright(suffix: str, orientation: int, tmp_p
 def test_labels_of_an_image_as_it_is_stored(tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"
     turned(path, 6)
-    images.check_size(path, 12, 20)
+    image_headers.check_size(path, 12, 20)
     with pytest.raises(InputError) as raised:
-        images.check_size(path, 20, 12)
+        image_headers.check_size(path, 20, 12)
     assert str(raised.value) == (
         f"{path}: is 12 x 20 px after its EXIF rotation, but its labels are for 20 x 12 px"
     )
@@ -176,7 +176,7 @@ def test_labels_of_an_image_as_it_is_stored(tmp_path: Path) -> None:
 def test_damaged_exif_is_ignored(exif: bytes, tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"
     assert turned(path, 6, exif).shape == (12, 20, 3)
-    assert images.size(path) == (20, 12)
+    assert image_headers.size(path) == (20, 12)
     assert images.read(path).shape == (12, 20, 3)
 
 
@@ -276,7 +276,11 @@ def test_samples_without_an_agreed_meaning_are_rejected(
     """Read as 8 bits, they were black, or modulo 256; Pillow does not open the colours."""
     path = tmp_path / "a.tif"
     cv2.imwrite(str(path), np.dstack([GREY] * n_colours).astype(dtype))
-    for use in (images.size, images.read, lambda path: images.copy(path, tmp_path / "b.tif")):
+    for use in (
+        image_headers.size,
+        images.read,
+        lambda path: images.copy(path, tmp_path / "b.tif"),
+    ):
         with pytest.raises(InputError) as raised:
             use(path)
         assert str(raised.value) == (
@@ -431,7 +435,7 @@ def test_a_pipe_is_not_opened(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     os.mkfifo(path)
     with pytest.raises(InputError, match=r"a\.png: is not a regular file$"):
-        images.size(path)
+        image_headers.size(path)
 
 
 @pytest.mark.parametrize(
@@ -483,5 +487,5 @@ def test_pages_and_frames_are_counted(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     image_format = "MPO" if path.suffix == ".jpg" else None
     pages[0].save(path, format=image_format, save_all=len(pages) > 1, append_images=pages[1:])
-    assert images.n_frames(path) == images.check_size(path, 30, 20) == len(pages)
+    assert image_headers.n_frames(path) == image_headers.check_size(path, 30, 20) == len(pages)
     np.testing.assert_array_equal(images.read(path), np.full((20, 30), 200))

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from converters import images
+from converters import image_headers, images
 from reading.options import ImageOptions
 from reading.page_images import list_pages, read_image
 
@@ -129,4 +129,4 @@ def test_pages_that_repeat_another_in_small_are_not_read(
     )
     size = (10, 20) if kinds == (1, 1) else (20, 40)
     assert {read_image(page, ImageOptions()).shape for page in listed} == {size}
-    assert images.n_frames(path) == n_counted
+    assert image_headers.n_frames(path) == n_counted

@@ -12,7 +12,7 @@ from ultralytics.nn.tasks import DetectionModel
 from settings.head_config import BoxBranch, Group, HeadConfig
 from training.heads.distance_bins import allow_below_zero
 from training.heads.grouped import divided
-from training.models.description import activation_kept
+from training.models.building import activation_kept
 from training.models.zoo import model_file
 
 LABELS = ((2, 0), (1,))

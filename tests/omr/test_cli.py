@@ -60,8 +60,15 @@ def test_arguments_are_in_capitals(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = CliRunner().invoke(app, ["convert", "--help"]).output
     assert "convert [OPTIONS] SOURCE... OUT" in shown
     assert re.search(r"\* +OUT +<path>", shown)
-    missing = CliRunner().invoke(app, ["convert"]).output
-    assert "Missing argument 'SOURCE'." in missing
+
+
+@pytest.mark.parametrize(
+    ("words", "missing"), [([], "SOURCE"), (["a"], "OUT"), (["--seed", "1", "a"], "OUT")]
+)
+def test_the_missing_argument_is_named(words: list[str], missing: str) -> None:
+    result = CliRunner().invoke(app, ["convert", *words])
+    assert result.exit_code == 2
+    assert f"Missing argument '{missing}'." in result.output
 
 
 @pytest.mark.parametrize(("name", "text"), commands())

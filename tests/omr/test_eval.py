@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from fake_scoring import NAMES, Predictor, fake_predictor, make_data, record, run
@@ -69,6 +70,20 @@ def test_table_names_each_mean(data: Path, predictor: Predictor) -> None:
     assert "macro mean, 30+ symbols 0 0 - - -" in table
     assert "instance-weighted mean 3 3 1.000" in table
     assert "No class stands out: AP50-95 is at least 0.99 for all classes." in table
+
+
+def test_predictions_of_classes_without_truth_are_in_no_mean(
+    data: Path, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def clefs(*args: Any, **settings: Any) -> Iterator[Page]:  # noqa: ANN401
+        for page in predictor.predict(*args, **settings):
+            yield replace(page, labels=np.full_like(page.labels, NAMES.index("clef")))
+
+    monkeypatch.setattr(model_predictions, "predict", clefs)
+    result = run(data)
+    line = "in no mean: 3 predictions of classes without ground truth: clef (3)"
+    assert line in re.sub(r"\s+", " ", result.stdout)
+    assert "in no mean" not in run(data, "--split", "train").stdout
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ ORDER = [
     "heads",
     "train",
     "runs",
+    "log",
     "eval",
     "compare",
     "export",
@@ -48,6 +49,10 @@ SLOW = [
     "omr compare metrics metrics-large",
     "omr compare baseline-seeds large-seeds --metric ap50 --out comparison",
     "omr compare metrics-n metrics-s metrics-m --json",
+    "omr log cut run --out cut --from 81 --to 100 --shift -80",
+    "omr log cut run --out losses --tags '^train/'",
+    "omr log merge run --out merged",
+    "omr log merge run run-resumed --out merged --json",
     "omr demo",
 ]
 """Examples whose options alone are checked."""

@@ -17,6 +17,7 @@ from deepscores import NOTE, content, write
 from yolo_folders import write_yolo
 
 from omr.cli import main
+from omr.failures import reported_failures
 
 SHOW = ("classes", "show", "coco")
 ROOT = Path(__file__).parents[2]
@@ -165,6 +166,25 @@ def test_ctrl_c_before_the_command_has_started(tmp_path: Path) -> None:
     environment = {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
     done = omr(*SHOW, env=environment)
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
+@pytest.mark.parametrize(("arguments", "status"), [(SHOW, 0), (("classes", "show", "none"), 1)])
+def test_ctrl_c_after_the_command_has_ended(arguments: tuple[str, ...], status: int) -> None:
+    late = (
+        "import atexit, os, omr.__main__ as m; atexit.register(os.kill, os.getpid(), 2); m.main()"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", late, *arguments]
+    done = subprocess.run(command, check=False, env=environment, capture_output=True, text=True)
+    expected = omr(*arguments)
+    assert (done.returncode, done.stdout, done.stderr) == (status, expected.stdout, expected.stderr)
+
+
+def test_ctrl_c_while_the_result_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as raised, reported_failures():
+        raise KeyboardInterrupt
+    assert raised.value.code == 130
+    assert capsys.readouterr() == ("", "")
 
 
 NO_MEMORY = RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes\nat x")

@@ -155,6 +155,16 @@ CASES = [
     ),
     Case(command="omr runs", arguments="run", paths={"FOLDER": "run"}),
     Case(
+        command="omr log cut",
+        arguments="run --out cut --to 1",
+        paths={"RUN": "run", "OUT": "cut"},
+    ),
+    Case(
+        command="omr log merge",
+        arguments="cut --out merged",
+        paths={"RUN": "cut", "OUT": "merged"},
+    ),
+    Case(
         command="omr export",
         arguments="run/weights/best.pt --format onnx --out model.onnx",
         paths={"MODEL": "run/weights/best.pt", "OUT": "model.onnx"},

@@ -119,7 +119,7 @@ def test_a_page_of_one_pixel(tmp_path: Path) -> None:
     Image.new("L", (1, 1), 255).save(tmp_path / "in/a.png")
     result = run(tmp_path)
     assert result.exit_code == 0, result.output
-    assert "note: a.png: no staves found, read in its own size" in result.stderr
+    assert "note: a.png: blank: all its pixels have the same colour" in result.stderr
     assert coco(tmp_path)["annotations"] == []
 
 

@@ -244,8 +244,17 @@ def encoded(image_format: str) -> bytes:
     return buffer.getvalue()
 
 
-def scan_in_pdf(data: bytes, encoding: bytes) -> bytes:
-    """Return a PDF file whose page is a form with an image, 60 x 40 px, one point per pixel."""
+def scan_in_pdf(data: bytes, encoding: bytes, *, is_stamp: bool = False) -> bytes:
+    """Return a PDF file whose page is a form with an image, 60 x 40 px, one point per pixel.
+
+    Args:
+        data: Encoded image.
+        encoding: Entry of the image's dictionary that names the encoding.
+        is_stamp: Whether the form is the appearance of a stamp, instead of the page's content.
+    """
+    form = b"/Contents 4 0 R/Resources<</XObject<</F 5 0 R>>>>"
+    if is_stamp:
+        form = b"/Annots[<</Type/Annot/Subtype/Stamp/F 4/Rect[0 0 60 40]/AP<</N 5 0 R>>>>]"
     stream = b"/Length %d>>stream\n%s\nendstream"
     draw, paint = b"60 0 0 40 0 0 cm /I Do", b"/F Do"
     image = b"/Subtype/Image/Width 60/Height 40/ColorSpace/DeviceGray/BitsPerComponent 8"
@@ -253,8 +262,7 @@ def scan_in_pdf(data: bytes, encoding: bytes) -> bytes:
         [
             b"<</Type/Catalog/Pages 2 0 R>>",
             b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
-            b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 60 40]/Contents 4 0 R"
-            b"/Resources<</XObject<</F 5 0 R>>>>>>",
+            b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 60 40]" + form + b">>",
             b"<<" + stream % (len(paint), paint),
             b"<</Type/XObject/Subtype/Form/BBox[0 0 60 40]/Resources<</XObject<</I 6 0 R>>>>"
             + stream % (len(draw), draw),
@@ -266,6 +274,7 @@ def scan_in_pdf(data: bytes, encoding: bytes) -> bytes:
 JPEG, FLATE, JPX = b"/Filter/DCTDecode", b"/Filter/FlateDecode", b"/Filter/JPXDecode"
 
 
+@pytest.mark.parametrize("is_stamp", [False, True])
 @pytest.mark.parametrize(
     ("data", "encoding"),
     [
@@ -277,14 +286,17 @@ JPEG, FLATE, JPX = b"/Filter/DCTDecode", b"/Filter/FlateDecode", b"/Filter/JPXDe
         (NOISE.tobytes(), b""),
     ],
 )
-def test_intact_images_in_a_pdf_are_read(data: bytes, encoding: bytes, tmp_path: Path) -> None:
-    (tmp_path / "a.pdf").write_bytes(scan_in_pdf(data, encoding))
+def test_intact_images_in_a_pdf_are_read(
+    data: bytes, encoding: bytes, is_stamp: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "a.pdf").write_bytes(scan_in_pdf(data, encoding, is_stamp=is_stamp))
     [listed] = list_pages([tmp_path / "a.pdf"]).pages
     pixels = read_image(listed, AT_72_DPI)
     assert pixels.shape == NOISE.shape
     assert np.abs(pixels.astype(int) - NOISE).mean() < 12  # JPEG
 
 
+@pytest.mark.parametrize("is_stamp", [False, True])
 @pytest.mark.parametrize(
     ("data", "encoding", "damage"),
     [
@@ -295,9 +307,10 @@ def test_intact_images_in_a_pdf_are_read(data: bytes, encoding: bytes, tmp_path:
     ],
 )
 def test_truncated_images_in_a_pdf_are_refused(
-    data: bytes, encoding: bytes, damage: str, tmp_path: Path
+    data: bytes, encoding: bytes, damage: str, is_stamp: bool, tmp_path: Path
 ) -> None:
-    (tmp_path / "a.pdf").write_bytes(scan_in_pdf(data[: len(data) // 2], encoding))
+    file = scan_in_pdf(data[: len(data) // 2], encoding, is_stamp=is_stamp)
+    (tmp_path / "a.pdf").write_bytes(file)
     [listed] = list_pages([tmp_path / "a.pdf"]).pages
     with pytest.raises(InputError) as raised:
         read_image(listed, AT_72_DPI)

@@ -117,6 +117,12 @@ def test_pages_are_scaled_to_the_staff_space_of_the_training(space: float) -> No
     )
 
 
+def test_a_blank_page_is_noted() -> None:
+    """A page of a PDF file whose content is damaged is drawn blank."""
+    prepared = prepare(NAME, np.full((160, 300), 255, np.uint8), 64, SCALED)
+    assert prepared.remarks == ("blank: all its pixels have the same colour",)
+
+
 def test_a_page_without_staves_is_read_in_its_own_size() -> None:
     prepared = prepare(NAME, drawn(300, 160, [(40, 40, 52, 50)]), 64, SCALED)
     assert (prepared.grid.width, prepared.grid.height) == (300, 160)

@@ -60,17 +60,24 @@ def test_the_input_is_a_multiple_of_the_largest_stride(
 
 
 @pytest.mark.parametrize(
-    ("is_missing", "problem"),
+    ("state", "problem"),
     [
-        (False, "the label files are empty; add pages with symbols"),
-        (True, "no label files; labels/ must be next to images/; convert the data set again"),
+        ("empty", "the label files are empty; add pages with symbols"),
+        ("renamed", "no label file has an image's name; {image}.png needs {labels}/{image}.txt"),
+        ("missing", "no label files; labels/ must be next to images/; convert the data set again"),
     ],
 )
-def test_validation_needs_a_symbol(
-    is_missing: bool, problem: str, data: Path, tmp_path: Path
-) -> None:
-    for file in (data / "labels" / "val").iterdir():
-        file.unlink() if is_missing else file.write_text("")
+def test_validation_needs_a_symbol(state: str, problem: str, data: Path, tmp_path: Path) -> None:
+    labels = data / "labels" / "val"
+    files = sorted(labels.iterdir())
+    for file in files:
+        if state == "empty":
+            file.write_text("")
+        elif state == "renamed":
+            file.rename(file.with_stem(f"{file.stem}-labels"))
+        else:
+            file.unlink()
+    problem = problem.format(image=files[0].stem, labels=labels)
     config = config_of(data, tmp_path / "run")
     with pytest.raises(InputError) as error:
         train(config)

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from ultralytics.data.augment import Compose, Format, RandomHSV
 from ultralytics.data.build import seed_worker
 from ultralytics.data.dataset import YOLODataset
-from ultralytics.utils import RANK, IterableSimpleNamespace
+from ultralytics.utils import IterableSimpleNamespace
 
 from converters.formats.labelled_files import ImageLabels
+from converters.image_headers import check_unchanged
 from converters.image_tars import ReadAhead
-from converters.images import check_unchanged, read_bgr, resize_longer_side
+from converters.images import read_bgr, resize_longer_side
 from training.data.allowed_transforms import (
     FreeImages,
     SourcePerspective,
@@ -33,6 +34,7 @@ from training.data.multi_dataset import MultiDataset
 from training.data.sampling import Draw, EpochSampler, seed_draw
 from training.data.weighted_sampler import WeightedSampler
 from training.losses.assigner_factory import PairCounter
+from training.runtime.distributed import rank
 
 
 class OmrDataset(YOLODataset):
@@ -233,5 +235,5 @@ def build_loader(
         pin_memory=device.type == "cuda",
         collate_fn=dataset.collate_fn,
         worker_init_fn=seed_worker,
-        generator=torch.Generator().manual_seed(max(RANK, 0) + args.seed),
+        generator=torch.Generator().manual_seed(rank() + args.seed),
     )

@@ -75,6 +75,9 @@ def no_symbols(datasets: Iterable[YoloDataset], split: str) -> str:
         return f"{problem}: the tables of symbols are empty; add pages with symbols"
     if any(label_path(image).is_file() for image in images):
         return f"{problem}: the label files are empty; add pages with symbols"
+    expected = label_path(images[0]) if images else None
+    if expected is not None and any(expected.parent.glob("*.txt")):
+        return f"{problem}: no label file has an image's name; {images[0].name} needs {expected}"
     return f"{problem}: no label files; labels/ must be next to images/; convert the data set again"
 
 

@@ -1,9 +1,10 @@
 """Choice of the batch that fits on a GPU for a given data set, for ``omr train --batch auto``."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from class_maps import ConfigError, InputError
+from eval.reports.density_report import StepMemory
 from settings import head_config
 from settings.head_config import HeadConfig
 from training.config import TrainConfig
@@ -13,8 +14,15 @@ from training.density.analysis import HeadForm
 from training.density.crowding import Crowding, read_labels
 from training.heads.distance_bins import strides_below_zero
 from training.heads.grouped import GroupedDetect
-from training.memory.batch_search import NOMINAL_BATCH, Launch, find_launch, present_device
-from training.memory.gpus import Gpu
+from training.memory.batch_search import (
+    NOMINAL_BATCH,
+    Launch,
+    StepOf,
+    find_launch,
+    limit_of,
+    present_device,
+)
+from training.memory.gpus import GIB, Gpu
 from training.memory.meta_model import trained_model
 from training.memory.step import predict_step
 from training.memory.step_spec import StepPrecision, StepSpec
@@ -43,25 +51,79 @@ def auto_batch(config: TrainConfig) -> Launch:
     check_multiple(
         "--nominal-batch", config.nominal_batch, devices, f"the number of devices, {devices}"
     )
-    gpu = present_device(config.device)
-    multi_dataset = join(config.sources())
-    heads = head_config.load(config.heads) if config.heads else None
-    strides = head_form(config, len(multi_dataset.names), heads).strides
-    crowding = read_labels(config, multi_dataset, strides).crowding
-    if not crowding.stored.any():
-        datasets = [source.dataset for source in multi_dataset.sources]
-        raise InputError(no_symbols(datasets, "train"), path=config.data)
     requested = config.nominal_batch // devices
-    step = partial(
-        step_spec, config, gpu, heads, len(multi_dataset.names), crowding, nominal_batch=requested
-    )
+    planned = _planned(config, requested)
+    step, n_images = planned.step, max(planned.n_images // devices, 1)
     nominal = requested or NOMINAL_BATCH
-    launch = find_launch(step, gpu, max(len(crowding.stored) // devices, 1), nominal)
+    launch = find_launch(step, planned.gpu, n_images, nominal)
     if not requested:
         return replace(launch, accumulate=1)
     batch = max(n for n in range(1, launch.largest + 1) if nominal % n == 0)
     return replace(
         launch, batch=batch, accumulate=nominal // batch, memory=predict_step(step(batch))
+    )
+
+
+def check_batch(config: TrainConfig) -> StepMemory:
+    """Predict the memory of a step with the configured batch.
+
+    Args:
+        config: Training configuration.
+
+    Returns:
+        Memory per device.
+
+    Raises:
+        ConfigError: The step does not fit on the local device.
+        InputError: The data set or the weights are invalid.
+    """
+    devices = n_devices(config.device)
+    planned = _planned(config, config.nominal_batch // devices)
+    memory = predict_step(planned.step(max(1, config.batch // devices)))
+    limit = limit_of(planned.gpu)
+    if memory.total_bytes > limit:
+        raise ConfigError(
+            f"a step needs {memory.total_bytes / GIB:.1f} GiB, but only {limit / GIB:.1f} of "
+            f"{planned.gpu.usable_bytes / GIB:.1f} GiB may be used on {planned.gpu.name}; use a "
+            "smaller batch, or batch: auto",
+            option="--batch",
+            value=config.batch,
+        )
+    return memory
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _PlannedSteps:
+    """Steps of a training run."""
+
+    step: StepOf
+    """Step of a batch that is as crowded as the fullest in a thousand."""
+    gpu: Gpu
+    n_images: int
+
+
+def _planned(config: TrainConfig, nominal_batch: int) -> _PlannedSteps:
+    """Read the labels that the memory of a step depends on.
+
+    Args:
+        config: Training configuration.
+        nominal_batch: Images per optimiser step on one device; 0 for the batch.
+    """
+    gpu = present_device(config.device)
+    multi_dataset = join(config.sources())
+    heads = head_config.load(config.heads) if config.heads else None
+    n_classes = len(multi_dataset.names)
+    strides = head_form(config, n_classes, heads).strides
+    crowding = read_labels(config, multi_dataset, strides).crowding
+    if not crowding.stored.any():
+        datasets = [source.dataset for source in multi_dataset.sources]
+        raise InputError(no_symbols(datasets, "train"), path=config.data)
+    return _PlannedSteps(
+        step=partial(
+            step_spec, config, gpu, heads, n_classes, crowding, nominal_batch=nominal_batch
+        ),
+        gpu=gpu,
+        n_images=len(crowding.stored),
     )
 
 
@@ -114,6 +176,7 @@ def step_spec(
     boxes = whole.p999 if whole else 0
     return StepSpec(
         model=config.model,
+        activation=config.activation,
         trust=config.trust,
         n_classes=n_classes,
         heads=heads,

@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable
 
 from torch import distributed
-from ultralytics.utils import RANK
 
 from training.data.sampling import seed_epoch
 from training.engine.learning_rate import rate_factor, used_warmup, warmed_up
 from training.engine.running_trainer import RunningTrainer
 from training.engine.weight_average import ema_decay
 from training.models.training_record import TrainingRecord
+from training.runtime.distributed import rank
 
 
 def set_clock(trainer: RunningTrainer) -> None:
@@ -40,7 +40,7 @@ def start_epoch(trainer: RunningTrainer) -> None:
     """Freeze layers, seed the generators and order the images for the current epoch."""
     trainer.state.batches_done = trainer.state.batches_accumulated = 0
     trainer.freeze_for_epoch(trainer.epoch)
-    seed_epoch(trainer.args.seed, trainer.epoch, max(RANK, 0))
+    seed_epoch(trainer.args.seed, trainer.epoch, rank())
     trainer.train_loader.sampler.set_epoch(trainer.epoch)
 
 

@@ -32,7 +32,7 @@ def used_warmup(epochs: int, warmup_epochs: float) -> float:
         epochs: Epochs of the run.
         warmup_epochs: Requested warm-up in epochs.
     """
-    return min(warmup_epochs, epochs - 1 or 0.1)
+    return min(warmup_epochs, epochs - 1.0 or 0.1)
 
 
 def warmed_up(batches_done: int, n_warmup: int) -> float:

@@ -11,7 +11,6 @@ trainer from Ultralytics' own arguments and receives :class:`RunOptions` through
 """
 
 import contextlib
-import copy
 import json
 import sys
 from collections.abc import Sequence
@@ -37,6 +36,7 @@ from training.engine.display import TrainingDisplay
 from training.engine.freezing import Freezing
 from training.engine.inputs import TrainingInputs, open_inputs
 from training.engine.progress import report_progress
+from training.engine.recalibration import recalibrate
 from training.engine.run_options import ON_OPTIONS, RunOptions
 from training.engine.self_test import fp32_after_bf16, start_precision, tested_precision
 from training.engine.tensorboard import write_scalars
@@ -44,7 +44,8 @@ from training.engine.validator import OmrValidator
 from training.heads.size_prior import head_priors, set_size_prior, sizes_of
 from training.losses.assigner_factory import PairCounter
 from training.losses.detection import detection_criterion
-from training.models.description import activation_kept
+from training.models.activations import activations_of, check_activations
+from training.models.building import build_network, network_like
 from training.models.transfer import REPORT_FILE as TRANSFER_FILE
 from training.models.transfer import set_head, transfer
 from training.models.zoo import read_model
@@ -99,8 +100,9 @@ class OmrTrainer(DetectionTrainer):
         switches: Any = torch.utils.deterministic
         switches.fill_uninitialized_memory = False
         self.order = self.memory_format or memory_format_of(self.device, training=True)
-        if self.device.type == "cpu":  # Ultralytics supports several processes on GPUs only
-            self.world_size = distributed.n_started()
+        # Ultralytics counts only the GPUs of this machine, and no CPU.
+        if n_started := distributed.n_started():
+            self.world_size = n_started
         self.state = RunState(
             state_file=self.wdir / STATE_FILE,
             counts=torch.zeros(2, self.data["nc"], dtype=torch.int64),
@@ -189,14 +191,14 @@ class OmrTrainer(DetectionTrainer):
             dataset_path: Image files of the split.
             batch_size: Images per training batch and device. Validation uses the same size, which
                 Ultralytics doubles.
-            rank: Rank of this process, or -1 if there is only one.
+            rank: Number of this process among those of its machine, or -1 if there is only one.
             mode: ``train`` or ``val``.
         """
         if mode == "val":
             batch_size = max(self.batch_size // max(self.world_size, 1), 1)
             return super().get_dataloader(dataset_path, batch_size, rank, mode)
         dataset = self.build_dataset(dataset_path, mode, batch_size)
-        position = {"rank": max(rank, 0), "n_ranks": max(self.world_size, 1)}
+        position = {"rank": distributed.rank(), "n_ranks": max(self.world_size, 1)}
         sampler = EpochSampler(dataset.sampler(**position), **position)
         if self.resume:  # before the loader is built: in older Ultralytics it loads at once
             sampler.set_epoch(resume_state.epochs_done(self.state.state_file))
@@ -211,19 +213,23 @@ class OmrTrainer(DetectionTrainer):
         """Build the model, with the class groups of the weights or of the head config.
 
         Args:
-            cfg: Ultralytics' model file or its content.
-            weights: Model to initialise from.
+            cfg: Ultralytics' model file or its content; None for the architecture of the weights.
+            weights: Model to initialise from; None for a model from scratch.
             verbose: Unused; a summary would describe the model before it gets its heads.
         """
-        with activation_kept():
+        chosen, names = self.options.activations, [*self.data["names"].values()]
+        if cfg is None:
+            model = network_like(weights, len(names), chosen)
+        else:
             content = read_model(cfg) if isinstance(cfg, str) else cfg
-            model = super().get_model(content, None, verbose=False)
-        names = [*self.data["names"].values()]
+            model = build_network(content, len(names), chosen)
         heads = self.options.heads
         if weights is None:
             set_head(model, names, heads, signed=heads is None or heads.box_encoding == "signed")
         else:
             self.state.transferred = transfer(weights, model, names, heads)
+        check_activations(model, chosen, self.options.name)
+        self.state.activations = activations_of(model)
         return model
 
     def setup_model(self) -> None:
@@ -233,9 +239,8 @@ class OmrTrainer(DetectionTrainer):
             return
         source = self.inputs.model
         self.inputs = replace(self.inputs, weights=None)
-        if source and str(self.options.weights_file) == str(model):
-            model = copy.deepcopy(source.yaml)
-        self.model = self.get_model(model, source)
+        continues = source is not None and str(self.options.weights_file) == str(model)
+        self.model = self.get_model(None if continues else model, source)
         transferred = self.state.transferred
         if transferred and not self.resume and distributed.is_first():
             report = json.dumps(transferred.to_json(), indent=1)
@@ -334,11 +339,14 @@ class OmrTrainer(DetectionTrainer):
         with distributed.cpu_wrapper() if on_cpu else contextlib.nullcontext(), quiet():
             super()._setup_train()
         for model in (unwrap_model(self.model), self.ema.ema):
+            check_activations(model, self.state.activations, self.options.name)
             model.criterion = detection_criterion(model, self.options.loss)
         # After every epoch Ultralytics shifts an E2ELoss from one branch to the other, but only in
         # the trained model. So nothing is restored in the averaged one.
         vars(unwrap_model(self.model).criterion).update(self.state.earlier.criterion)
         self.state.precision = tested_precision(self)
+        if self.options.recalibrate and not self.resume:
+            self.state.recalibration = recalibrate(self, self.options.recalibrate)
         self.guard = NanGuard(self, self.state.earlier.guard)
         if self.options.tensorboard and distributed.is_first():
             write_scalars(self)
@@ -359,6 +367,7 @@ class OmrTrainer(DetectionTrainer):
         self.freeze_for_epoch(saved["epochs_done"] - 1)
         resume_state.restore(self, saved)
         self.state.counts, self.state.priors = saved["counts"], saved["priors"]
+        self.state.recalibration = saved.get("recalibration")
         self.state.earlier = EarlierRun(
             seconds=saved["seconds"], criterion=saved["criterion"], guard=saved["guard"]
         )

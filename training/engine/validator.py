@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, distributed
 from ultralytics.models.yolo.detect import DetectionValidator
-from ultralytics.utils import RANK, nms
+from ultralytics.utils import nms
 from ultralytics.utils.metrics import ap_per_class
 
 from converters.page import Page
@@ -25,6 +25,7 @@ from training.data.dataset import ClassMasks
 from training.data.multi_dataset import MultiDataset
 from training.engine.inputs import TrainingInputs
 from training.engine.page_scores import PageScores, image_predictions
+from training.runtime.distributed import are_joined, is_first
 
 SOURCE_METRIC = "metrics/mAP50/{}"
 """Column of each source in ``results.csv``, if there are several: mean AP of its classes at IoU
@@ -99,10 +100,10 @@ class OmrValidator(DetectionValidator):
 
     def gather_stats(self) -> None:
         """Gather the counts and predictions of all devices in the first process."""
-        if RANK >= 0:
+        if are_joined():
             gathered: list[Any] = [([], {})] * distributed.get_world_size()
             part = self.sources, self.predictions
-            distributed.gather_object(part, gathered if RANK == 0 else None, dst=0)
+            distributed.gather_object(part, gathered if is_first() else None, dst=0)
             self.sources = [*itertools.chain(*(sources for sources, _ in gathered))]  # as counts
             self.predictions = dict(ChainMap(*(predictions for _, predictions in gathered)))
         super().gather_stats()

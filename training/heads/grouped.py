@@ -13,6 +13,7 @@ cells of a level.
 """
 
 import copy
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -24,6 +25,9 @@ from ultralytics.utils.torch_utils import initialize_weights
 
 from settings.head_config import HeadConfig
 from training.heads.box_maps import BoxMaps
+
+GROUP = re.compile(r"\.(towers|branches)\.\d+")
+"""Index of a group's branch in the name of a tensor or a layer."""
 
 Labels = Sequence[Sequence[int]]
 """Labels of each group; every class belongs to exactly one group."""
@@ -242,6 +246,22 @@ def widen_towers(head: Detect, channels: int) -> None:
                 getattr(head, name)[level] = nn.Sequential(*blocks, final)
 
 
+def use_depthwise_towers(head: Detect) -> None:
+    """Replace the class branches of a single head with the depthwise ones since YOLO11.
+
+    Ultralytics chooses them if the model has a block of YOLO11 or later before its head.
+
+    Args:
+        head: Ultralytics' ``Detect``; unchanged if its class branches are depthwise.
+    """
+    for level, branch in enumerate(head.cv3):
+        if isinstance(branch[0], Conv):
+            blocks = _new_blocks(branch, branch[-1].in_channels, 2, depthwise=True)
+            head.cv3[level] = nn.Sequential(*blocks, branch[-1])
+            if one2one := getattr(head, "one2one_cv3", None):  # starts as a copy
+                one2one[level] = nn.Sequential(*copy.deepcopy(blocks), one2one[level][-1])
+
+
 def _tower(branch: nn.Sequential, labels: Sequence[int], config: HeadConfig) -> nn.Sequential:
     """Make a class branch for the classes of a group."""
     last = _convolutions(branch)[-1]
@@ -259,17 +279,21 @@ def _tower(branch: nn.Sequential, labels: Sequence[int], config: HeadConfig) -> 
     return nn.Sequential(*blocks, final)
 
 
-def _new_blocks(branch: nn.Sequential, width: int, depth: int) -> nn.Sequential:
-    """Make new blocks of the same kind as those of a branch, with another depth and width."""
+def _new_blocks(
+    branch: nn.Sequential, width: int, depth: int, *, depthwise: bool | None = None
+) -> nn.Sequential:
+    """Make new blocks with another depth and width, by default of the same kind as a branch's."""
     channels = _convolutions(branch)[0].in_channels
+    if depthwise is None:
+        depthwise = not isinstance(branch[0], Conv)  # YOLOv8
     act = next(part.act for part in branch.modules() if isinstance(part, Conv))
     blocks: list[nn.Module] = []
     for _ in range(depth):
-        if isinstance(branch[0], Conv):  # YOLOv8
-            blocks.append(Conv(channels, width, 3, act=act))
+        if depthwise:
+            per_channel = DWConv(channels, channels, 3, act=act)
+            blocks.append(nn.Sequential(per_channel, Conv(channels, width, 1, act=act)))
         else:
-            depthwise = DWConv(channels, channels, 3, act=act)
-            blocks.append(nn.Sequential(depthwise, Conv(channels, width, 1, act=act)))
+            blocks.append(Conv(channels, width, 3, act=act))
         channels = width
     new = nn.Sequential(*blocks)
     initialize_weights(new)  # as in every model of Ultralytics

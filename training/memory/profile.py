@@ -5,11 +5,9 @@ average of the weights. A few steps precede the measured one, so that it is like
 step.
 """
 
-import os
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from types import SimpleNamespace
 from typing import Any, cast
@@ -24,9 +22,10 @@ from class_maps import ConfigError
 from training.losses.assigner_factory import PairCounter
 from training.losses.detection import detection_criterion
 from training.memory.fake_step import optimizer_of
-from training.memory.meta_model import trained_model
+from training.memory.meta_model import initial_model
 from training.memory.step_spec import HALF_DTYPES, StepSpec
 from training.runtime.devices import memory_format_of
+from training.runtime.library_loggers import muted_stderr
 from training.runtime.nan_guard import NanGuard
 from training.runtime.precision import resolved
 
@@ -81,7 +80,7 @@ def profile_step(spec: StepSpec, *, seed: int = 0) -> ProfiledStep:
 
 def _on_cpu(spec: StepSpec) -> ProfiledStep:
     profiler = profile(activities=[ProfilerActivity.CPU], profile_memory=True)
-    with _muted_stderr():
+    with muted_stderr():
         profiler.start()
     begins: list[tuple[int, str]] = []
 
@@ -89,7 +88,7 @@ def _on_cpu(spec: StepSpec) -> ProfiledStep:
         begins.append((time.time_ns(), phase))
 
     pairs = _run_steps(spec, begin)
-    with _muted_stderr():
+    with muted_stderr():
         profiler.stop()
     peaks = _peaks(profiler.profiler.kineto_results.events(), begins)  # type: ignore[union-attr]
     peak_phase = max(peaks, key=lambda name: peaks[name])
@@ -147,7 +146,7 @@ class _Training:
     def __init__(self, spec: StepSpec) -> None:
         self.spec, self.device = spec, torch.device(spec.device)
         self.order = memory_format_of(self.device, training=True)
-        model = trained_model(spec.model, spec.n_classes, spec.heads, trust=spec.trust)
+        model = initial_model(spec, real=True)
         model = model.to(self.device)
         self.model = model.to(memory_format=self.order)
         self.model.args = get_cfg()
@@ -217,16 +216,3 @@ def _random_labels(spec: StepSpec) -> dict[str, Tensor]:
         "cls": torch.randint(0, spec.n_classes, (n, 1)).float(),
         "bboxes": torch.cat((torch.rand(n, 2), SIDES[0] + SIDES[1] * torch.rand(n, 2)), dim=1),
     }
-
-
-@contextmanager
-def _muted_stderr() -> Iterator[None]:
-    """Suppress the terminal output of the profiler's library when it starts and stops."""
-    stderr = os.dup(2)
-    with open(os.devnull, "wb") as null:  # noqa: PTH123
-        os.dup2(null.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)

@@ -12,6 +12,7 @@ description as JSON in its metadata::
     stride: [8.0, 16.0, 32.0]
     end2end: false
     max_det: 300
+    activations: {backbone: relu, neck: silu, head: silu}     # see activations
     args: {task: detect, imgsz: 640}
     training: {is_complete: true, preparations: [...], conf: 0.31}   # see training_record
     image_hashes: [...]                                       # a tensor
@@ -54,6 +55,9 @@ from training.models.training_record import TENSORS, TrainingRecord, from_dict
 
 FORMAT = "omr-detector"
 VERSION = 1
+MIXED_VERSION = 2
+"""Version of files whose model has several activation functions: earlier versions of omr would
+build the model with one."""
 DEFAULT_IMGSZ = 640
 """Side of the network input in pixels for weights that do not record it."""
 CHECKSUM = "sha256"
@@ -288,23 +292,24 @@ def _to_dict(description: ModelDescription) -> dict[str, Any]:
     heads = description.heads
     return {
         "format": FORMAT,
-        "version": VERSION,
+        "version": MIXED_VERSION if len({*description.activations.values()}) > 1 else VERSION,
         "model": description.yaml,
         "names": list(description.names),
         "heads": head_config.to_dict(heads) if heads else None,
         "stride": list(description.stride),
         "end2end": description.end2end,
         "max_det": description.max_det,
+        "activations": description.activations,
         "args": description.args,
     }
 
 
 def _from_content(content: Mapping[str, Any], state: object, file: Path) -> Weights:
     """Build the model of a weights file of omr."""
-    if content.get("version") != VERSION:
+    if content.get("version") not in (VERSION, MIXED_VERSION):
         raise InputError(
-            f"version {content.get('version')} of the format is not supported, expected {VERSION}; "
-            "update omr",
+            f"version {content.get('version')} of the format is not supported, expected "
+            f"{MIXED_VERSION} or earlier; update omr",
             path=file,
         )
     try:
@@ -317,6 +322,7 @@ def _from_content(content: Mapping[str, Any], state: object, file: Path) -> Weig
             end2end=content["end2end"],
             max_det=content["max_det"],
             args=content["args"],
+            activations=dict(content.get("activations", {})),
         )
         if not isinstance(state, dict):
             raise TypeError("no tensors")

@@ -5,12 +5,10 @@ names among all attributes of one of its modules, and evaluates the activation a
 only names of layers are accepted, and only activations with plain numbers.
 """
 
-import contextlib
-import copy
 import json
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,14 +17,22 @@ import torch
 from torch import Tensor, nn
 from ultralytics.nn import modules as layers
 from ultralytics.nn.modules.block import DFL
-from ultralytics.nn.modules.conv import Conv
 from ultralytics.nn.modules.head import Detect, v10Detect
 from ultralytics.nn.tasks import DetectionModel
 
-from class_maps import ConfigError
+from class_maps import ConfigError, short_list
+from settings.activations import PARTS
 from settings.head_config import HeadConfig
 from training.heads.distance_bins import bin_values, set_bins
 from training.heads.grouped import GroupedDetect, clones_towers, divided, widen_towers
+from training.models.activations import (
+    activation_uses,
+    activations_of,
+    check_activations,
+    common_code,
+    set_activations,
+)
+from training.models.building import build_network
 from training.models.meta_tensors import MetaTensors, SizeLimit
 
 HEADS = Detect, v10Detect
@@ -73,6 +79,9 @@ class ModelDescription:
     """Largest number of symbols per image in the branch without suppression."""
     args: dict[str, Any]
     """Training arguments listed in ``KEPT_ARGS``."""
+    activations: dict[str, str] = field(default_factory=dict)
+    """Activation functions by part, see :mod:`training.models.activations`; empty for those of the
+    model file, as in earlier versions."""
 
     def __post_init__(self) -> None:
         imgsz = self.args.get("imgsz", 1)
@@ -80,6 +89,8 @@ class ModelDescription:
         invalid = [f"{name} is {n}" for name, n in numbers.items() if type(n) is not int or n < 1]
         if invalid or type(self.end2end) is not bool:
             raise ValueError(", ".join(invalid) or f"end2end is {self.end2end}")
+        if not all(isinstance(name, str) for name in self.activations.values()):
+            raise ValueError("activations that are not names")
 
 
 def describe(model: DetectionModel, train_args: Mapping[str, Any]) -> ModelDescription:
@@ -93,6 +104,9 @@ def describe(model: DetectionModel, train_args: Mapping[str, Any]) -> ModelDescr
     plain = json.loads(json.dumps(model.yaml))
     if "yaml_file" in plain:  # remove the path, which is specific to the machine
         plain["yaml_file"] = Path(plain["yaml_file"]).name
+    activations = activations_of(model)
+    if code := common_code(activations):  # for other programs
+        plain["activation"] = code
     return ModelDescription(
         yaml=plain,
         names=tuple(str(model.names[label]) for label in range(len(model.names))),
@@ -101,6 +115,7 @@ def describe(model: DetectionModel, train_args: Mapping[str, Any]) -> ModelDescr
         end2end=bool(model.end2end),
         max_det=int(head.max_det),
         args={name: train_args[name] for name in KEPT_ARGS if name in train_args},
+        activations=activations,
     )
 
 
@@ -121,8 +136,9 @@ def rebuild(description: ModelDescription, state: Mapping[str, Tensor]) -> Detec
     _check_tensors(state)
     try:
         # A run that loads weights must draw the same random numbers as one that does not.
-        with torch.random.fork_rng(devices=[]), activation_kept():
+        with torch.random.fork_rng(devices=[]):
             model = _built(description, state)
+        _set_activations(model, description.activations)
         _load(model, state)
     except UNBUILDABLE as error:
         raise ValueError(" ".join(str(error).split())) from error
@@ -143,7 +159,7 @@ def rebuild(description: ModelDescription, state: Mapping[str, Tensor]) -> Detec
 
 def _built(description: ModelDescription, state: Mapping[str, Tensor]) -> DetectionModel:
     """Build a model without values, up to the size of its tensors."""
-    yaml, names = copy.deepcopy(description.yaml), description.names
+    yaml, names = description.yaml, description.names
     _check_repeats(yaml, len(state))
     storages = [tensor.untyped_storage() for tensor in state.values()]
     n_bytes = sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
@@ -153,7 +169,7 @@ def _built(description: ModelDescription, state: Mapping[str, Tensor]) -> Detect
         most=max(FREE_VALUES, *(tensor.numel() for tensor in state.values())),
     )
     with MetaTensors({torch.tensor}, limit):
-        model = DetectionModel(yaml, ch=yaml.get("channels", 3), nc=len(names), verbose=False)
+        model = build_network(yaml, len(names))
     head, prefix = model.model[-1], f"model.{len(model.model) - 1}"
     head.anchors, head.strides = torch.empty(0), torch.empty(0)
     _fit_bins(head, state.get(f"{prefix}.dfl.conv.weight"))
@@ -176,17 +192,12 @@ def _load(model: DetectionModel, state: Mapping[str, Tensor]) -> None:
     model.load_state_dict({**state, **copies}, assign=True)
 
 
-@contextlib.contextmanager
-def activation_kept() -> Iterator[None]:
-    """Limit the activation named in a model file to its own model.
-
-    The oldest Ultralytics uses it for every model that the process builds afterwards.
-    """
-    before = Conv.default_act
-    try:
-        yield
-    finally:
-        Conv.default_act = before
+def _set_activations(model: DetectionModel, activations: Mapping[str, str]) -> None:
+    """Give a model its activation functions."""
+    if unknown := activations.keys() - activation_uses(model).keys() - {*PARTS}:
+        raise ValueError(f"activations of unknown layers: {short_list(sorted(unknown), 1)}")
+    set_activations(model, activations)
+    check_activations(model, activations, "the weights")
 
 
 def _fit_bins(head: Detect, values: Tensor | None) -> None:

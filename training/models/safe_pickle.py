@@ -25,6 +25,7 @@ from class_maps import InputError
 from reading.network import RECORD_KEY
 from settings import head_config
 from training.heads.grouped import GroupedDetect, SeparateDetect
+from training.models.activations import activation_name, described, is_activation
 from training.models.description import HEADS, KEPT_ARGS, UNBUILDABLE, ModelDescription, rebuild
 from training.models.training_record import TrainingRecord, from_dict
 
@@ -94,12 +95,15 @@ def rebuilt(content: dict[str, Any]) -> DetectionModel:
         end2end=bool(head.get("_end2end", False)),
         max_det=head.get("max_det", 300),
         args={name: args[name] for name in KEPT_ARGS if isinstance(args.get(name), str | int)},
+        activations=described(_activation_uses(stored), state["yaml"]),
     )
     model = rebuild(description, dict(_tensors(stored, "")))
     modules = model.named_modules(remove_duplicate=False)
     kinds = {name: type(module).__name__ for name, module in modules}
     if others := [
-        f"{name} is a {kind}" for name, kind in _kinds(stored, "") if kinds.get(name) != kind
+        f"{name} is a {child.called}"
+        for name, child, _ in _modules(stored, "")
+        if kinds.get(name) != child.called
     ]:
         raise ValueError(f"the model differs from its description: {others[0]}")
     return model
@@ -188,9 +192,21 @@ def _tensors(module: Placeholder, prefix: str) -> Iterator[tuple[str, Tensor]]:
             yield from _tensors(child, f"{prefix}{name}.")
 
 
-def _kinds(module: Placeholder, prefix: str) -> Iterator[tuple[str, str]]:
-    """Yield the name and the class name of every submodule."""
+def _modules(module: Placeholder, prefix: str) -> Iterator[tuple[str, Placeholder, Placeholder]]:
+    """Yield the name of every submodule, the submodule and its parent."""
     for name, child in module.state["_modules"].items():
         if child is not None and name != "criterion":
-            yield f"{prefix}{name}", child.called
-            yield from _kinds(child, f"{prefix}{name}.")
+            yield f"{prefix}{name}", child, module
+            yield from _modules(child, f"{prefix}{name}.")
+
+
+def _activation_uses(model: Placeholder) -> dict[str, str]:
+    """List every use of an activation function: it may differ from the description.
+
+    Ultralytics copies class branches for another number of classes with their activation.
+    """
+    return {
+        name: activation_name(child.called, child.state.get("negative_slope", 0.0))
+        for name, child, parent in _modules(model, "")
+        if is_activation(name.rpartition(".")[2], child.called, parent.called)
+    }

@@ -1,16 +1,28 @@
 """Models that can be trained, by name or by weights file."""
 
+import json
 import re
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from ultralytics.utils import ROOT
 
 from class_maps import ConfigError, InputError, with_nearest
+from settings.activations import parse_activations
 from settings.published import DEFAULT_WEIGHTS, PUBLISHED
-from training.models.checkpoints import weights_file
+from training.models.activations import (
+    activation_uses,
+    activations_of,
+    overridden,
+    set_activations,
+)
+from training.models.building import build_network
+from training.models.checkpoints import load_weights, weights_file
+from training.models.meta_tensors import MetaTensors
+from training.models.variants import DEPTHWISE, VARIANTS, has_variant, split_variant, varied
 
 FAMILIES = re.compile(r"yolo(v8|11|12|26)(-p\d)?")
 """Names of Ultralytics' model files with a plain detection head."""
@@ -55,15 +67,19 @@ def model_file(model: str) -> str:
                 "no such weights; a name without .pt trains from scratch", path=weights
             )
         return str(weights)
+    base, variant = split_variant(model)
     names = known_models()
-    if model not in names:
+    if base not in names:
         raise ConfigError(
-            f"--model: unknown: {with_nearest([model], [*names, *PUBLISHED])}; "
+            f"--model: unknown: {with_nearest([model], [*names, *PUBLISHED, *variants()])}; "
             "use yolov8, yolo11, yolo12 or yolo26 with a size of n, s, m, l or x, omr-tiny, "
             f"yolov7-tiny, {DEFAULT_WEIGHTS} (trained), or a .pt file"
         )
     own_file = ARCHITECTURES / f"{model}.yaml"
-    return str(own_file) if own_file.is_file() else own_file.name
+    file = str(own_file) if own_file.is_file() else own_file.name
+    if variant:
+        read_model(file)  # checks that the model has the blocks
+    return file
 
 
 def read_model(file: str) -> dict[str, Any]:
@@ -74,9 +90,56 @@ def read_model(file: str) -> dict[str, Any]:
 
     Returns:
         Content, with the keys ``scale`` and ``yaml_file`` that Ultralytics adds.
+
+    Raises:
+        ConfigError: The model does not have the blocks that a variant replaces.
     """
-    stem = Path(file).stem
+    stem, variant = split_variant(Path(file).stem)
     scale = SCALE.search(stem)
-    path = next(ULTRALYTICS.rglob(f"{SCALE.sub('', stem)}.yaml")) if scale else Path(file)
+    name = f"{SCALE.sub('', stem)}.yaml"
+    path = next(ULTRALYTICS.rglob(name)) if scale else ARCHITECTURES / name
     content: dict[str, Any] = yaml.safe_load(path.read_text("utf-8"))
+    if variant:
+        content = varied(content, stem + variant)
     return content | {"scale": scale.group() if scale else "", "yaml_file": file}
+
+
+def network_key(model: str, activation: str = "", *, trust: bool = False) -> str:
+    """Return a text that two choices share exactly if they build the same network.
+
+    Values of tensors do not count, and neither do the classes of the data.
+
+    Args:
+        model: Value of ``omr train --model``: a name, or weights.
+        activation: Value of ``--activation``.
+        trust: Whether loading weights may execute their code.
+
+    Raises:
+        ConfigError: The model or an activation function is unknown, or a variant does not fit.
+        InputError: The weights cannot be read.
+    """
+    file, chosen = model_file(model), parse_activations(activation)
+    if weights := weights_file(model):
+        network = load_weights(weights, trust=trust)
+        set_activations(network, overridden(activations_of(network), chosen, network.yaml))
+    else:
+        with MetaTensors({torch.tensor}):
+            network = build_network(read_model(file), 1, chosen)
+    content, head = network.yaml, network.model[-1]
+    sizes = (content.get("scales") or {}).get(content.get("scale"))
+    settings = [content.get(name) for name in ("end2end", "reg_max", DEPTHWISE)]
+    groups = str(getattr(head, "config", None))
+    rows = [*content["backbone"], *content["head"][:-1], content["head"][-1][:3]]
+    return json.dumps([rows, sizes, settings, groups, activation_uses(network)], sort_keys=True)
+
+
+@cache
+def variants() -> tuple[str, ...]:
+    """List the names of all structure variants, such as ``yolo11n-c2f``."""
+    return tuple(
+        name + variant
+        for name in known_models()
+        for content in [read_model(f"{name}.yaml")]
+        for variant in VARIANTS
+        if has_variant(content, variant)
+    )

@@ -15,6 +15,7 @@ from training.config import TrainConfig, read_config
 from training.runs.checkpoint_files import REPORT_FILE, finish_run
 from training.runs.provenance import HEADS_FILE, advice_to_start
 from training.runs.resume_state import epochs_done
+from training.runtime.distributed import n_started
 
 
 def resumed_config(config: TrainConfig) -> TrainConfig:
@@ -73,8 +74,20 @@ def interruption(config: TrainConfig) -> str:
         return f"{config.out}: {state}; to use its weights, start a new run with --model {last}"
     device = ("--device", config.device) if config.device else ()
     folders = config.sources().folders
-    command = ("omr", "train", *folders, "--out", config.out, "--resume", *device)
+    program = ("torchrun", "...", "-m", "omr") if n_started() else ("omr",)
+    command = (*program, "train", *folders, "--out", config.out, "--resume", *device)
     return f"{config.out}: {state}, which is kept; resume with: {shlex.join(map(str, command))}"
+
+
+def lost_process(config: TrainConfig) -> str:
+    """Describe how to go on after another process of a run on several devices has ended.
+
+    Args:
+        config: Configuration of the run.
+    """
+    has_state = (config.out / "weights" / STATE_FILE).is_file()
+    advice = "resume the run with --resume" if has_state else "start again"
+    return f"{config.out}: another process of the run has ended; see its messages, and {advice}"
 
 
 def _check_folders(stored: TrainConfig, config: TrainConfig) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from class_maps import ConfigError
 from converters.files.output_lock import LOCK, locked_folder
-from converters.files.overwriting import Contents, added, check_folder, contents
+from converters.files.overwriting import Contents, check_folder, unwritten
 from settings.run_files import CONFIG_FILE, RECORD_FILE, RESULTS_FILE, STATE_FILE
 from training.config import TrainConfig
 from training.models.transfer import REPORT_FILE as TRANSFER_FILE
@@ -49,7 +49,7 @@ class RunFolder:
             ConfigError: The run may not be replaced, or the folder contains training inputs or has
                 changed since it was locked.
         """
-        if new := added(self.path, self.before):
+        if new := self.before.added(self.path):
             raise ConfigError(
                 f"{self.path}: changed while omr was reading the data ({new}), so it was not "
                 "replaced; start again"
@@ -85,8 +85,8 @@ def locked_run(
         check_run(out, force=force, inputs=inputs)
     elif not out.is_dir():
         raise ConfigError(f"{out}: no such folder; check --out, or omit --resume for a new run")
-    with locked_folder(out):
-        yield RunFolder(path=out, force=force, inputs=inputs, before=contents(out))
+    with locked_folder(out), contextlib.closing(Contents(out)) as before:
+        yield RunFolder(path=out, force=force, inputs=inputs, before=before)
 
 
 def check_run(folder: Path, *, force: bool, inputs: Iterable[Path]) -> None:
@@ -98,7 +98,7 @@ def check_run(folder: Path, *, force: bool, inputs: Iterable[Path]) -> None:
     check_folder(
         folder,
         marker=CONFIG_FILE,
-        written=lambda _: is_of_run,
+        others=lambda folder: unwritten(folder, is_of_run),
         force=force,
         inputs=inputs,
         resumable=True,

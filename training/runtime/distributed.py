@@ -1,7 +1,7 @@
 """Processes for training on several devices, one per device, called ranks.
 
-Ultralytics starts them itself for CUDA devices. ``torchrun`` can start them too, also on a CPU: two
-processes on one machine train like two GPUs.
+Ultralytics starts them itself for the CUDA devices of one machine. ``torchrun`` can start them too,
+on several machines and also on a CPU: two processes on one machine train like two GPUs.
 """
 
 import contextlib
@@ -15,6 +15,7 @@ from torch import Tensor, distributed, nn
 from ultralytics.utils import RANK
 
 from class_maps import ConfigError
+from eval.html.number_format import counted
 from training.runtime.multiples import check_multiple
 
 LONGEST_WAIT = timedelta(hours=3)
@@ -26,8 +27,13 @@ def n_started() -> int:
     return int(os.environ.get("WORLD_SIZE", "1")) if RANK >= 0 else 0
 
 
+def rank() -> int:
+    """Return the number of this process among those of all machines; 0 for the only process."""
+    return max(int(RANK), 0)
+
+
 def n_devices(device: str) -> int:
-    """Count the training devices.
+    """Count the training devices of all machines.
 
     Args:
         device: Value of ``--device``.
@@ -49,21 +55,24 @@ def check_ranks(device: str, batch: int) -> None:
     """Check that processes, devices and batch match.
 
     Args:
-        device: Value of ``--device``.
+        device: Value of ``--device``, the same on all machines.
         batch: Images per step, over all devices.
 
     Raises:
-        ConfigError: ``torchrun`` started another number of processes than there are devices, or the
-            batch cannot be divided among them.
+        ConfigError: ``torchrun`` started another number of processes on this machine than there are
+            devices, or the batch cannot be divided among all processes.
     """
     n_processes = n_started()
-    named = device.split(",")
     if n_processes == 1:
         raise ConfigError("torchrun started a single process; run omr train without it")
-    if n_processes and device != "cpu" and len(named) != n_processes:
+    n_here = int(os.environ.get("LOCAL_WORLD_SIZE", n_processes))
+    n_named = len(device.split(",")) if device else 0
+    if n_processes and device != "cpu" and n_named != n_here:
         raise ConfigError(
-            f"--device {device}: expected {n_processes} devices, one per process of torchrun, or "
-            "cpu"
+            f"expected cpu, or {counted(n_here, 'device', 'devices')}, one per process that "
+            "torchrun started on this machine",
+            option="--device",
+            value=device or None,
         )
     n_ranks = n_devices(device)
     check_multiple("--batch", batch, n_ranks, f"the number of devices, {n_ranks}")
@@ -72,6 +81,15 @@ def check_ranks(device: str, batch: int) -> None:
 def join_on_cpu() -> None:
     """Connect the processes that ``torchrun`` started."""
     distributed.init_process_group("gloo", timeout=LONGEST_WAIT)
+
+
+def is_lost_connection(error: BaseException) -> bool:
+    """Check whether an error means that another process of the run has ended, or did not start.
+
+    gloo has no error type of its own; its messages start with the source file that raises them.
+    """
+    is_of_gloo = isinstance(error, RuntimeError) and "/gloo/" in str(error)
+    return is_of_gloo or isinstance(error, distributed.DistError)
 
 
 def leave() -> None:

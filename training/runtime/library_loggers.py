@@ -1,6 +1,7 @@
-"""Silencing of library loggers while a command prints its own progress or summary."""
+"""Silencing of libraries while a command prints its own progress or summary."""
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -25,6 +26,19 @@ def quiet(log: logging.Logger = LOGGER, level: int = logging.WARNING) -> Iterato
     finally:
         log.removeFilter(first_time)
         log.setLevel(before)
+
+
+@contextmanager
+def muted_stderr() -> Iterator[None]:
+    """Suppress output that libraries in C++ write, such as torch's profiler at start and stop."""
+    stderr = os.dup(2)
+    with open(os.devnull, "wb") as null:  # noqa: PTH123
+        os.dup2(null.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
 
 
 class _FirstTime(logging.Filter):

@@ -19,7 +19,7 @@ from eval.lint.checks.note_parts import starts_with, touches_any
 from eval.lint.findings import N_EXAMPLES, Example, Occurrence
 from eval.lint.ink import Ink
 from eval.lint.ink_check import InkCheck
-from eval.lint.missing_heads import HEAD, HEIGHT, WIDTH, find_heads, rows_with_heads
+from eval.lint.missing_heads import HEAD, HEIGHT, WIDTH, area_with_heads, find_heads
 from eval.lint.missing_symbols import find_symbols, sought_classes
 from eval.lint.pages import LintPage
 from eval.lint.unlabelled import Unlabelled
@@ -81,10 +81,10 @@ class MissingLabels(InkCheck[Missing]):
     ) -> Boxes:
         """Return the boxes of filled noteheads without a box, shape ``(K, 4)``."""
         small = page.page.boxes_xyxy[(page.sides <= MAX_SIDE * space).all(axis=1)]
-        rows = rows_with_heads(unlabelled, small, space) if self._is_head.any() else None
-        if rows is None:
+        area = area_with_heads(unlabelled, small, space) if self._is_head.any() else None
+        if area is None:
             return np.empty((0, 4))
-        heads = find_heads(ink, space, self._thresholds["min_similarity"], rows)
+        heads = find_heads(ink, space, self._thresholds["min_similarity"], area)
         points = np.concatenate((heads, heads), axis=1)
         missing = heads[~touches_any(points, small, (0.0,) * 4)]
         half = np.array([WIDTH, HEIGHT]) * space / 2

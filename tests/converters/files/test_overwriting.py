@@ -7,9 +7,16 @@ from pathlib import Path
 import pytest
 
 from class_maps import ConfigError
-from converters.files.overwriting import check_files, check_folder, check_inputs, is_free, is_inside
+from converters.files.overwriting import (
+    check_files,
+    check_folder,
+    check_inputs,
+    is_free,
+    is_inside,
+    unwritten,
+)
 
-check = partial(check_folder, marker="mark", written=lambda _: "mark".__eq__)
+check = partial(check_folder, marker="mark", others=lambda folder: unwritten(folder, "mark".__eq__))
 
 
 def test_missing_and_empty_folders_are_free(tmp_path: Path) -> None:

@@ -181,7 +181,7 @@ def test_errors_contain_file_location_and_remedy(
     [
         pytest.param("\ufeff{}", "begins with a byte order mark; save the file without it", id="BOM"),
         pytest.param("", "is empty; expected DeepScoresV2 JSON", id="empty"),
-        pytest.param("[]", "expected a JSON object with images and annotations at the root", id="wrong root"),
+        pytest.param("1", "expected a JSON object with images and annotations at the root", id="wrong root"),
         pytest.param('{"annotation_sets": ["deep', "not valid JSON, truncated or damaged: Input data was truncated", id="truncated"),
     ],
 )  # fmt: skip

@@ -399,7 +399,12 @@ def test_crowds_are_dropped_under_their_own_reason(tmp_path: Path) -> None:
         (f'{{"info": "{" " * 4060}", "annotation_sets": ["engraved"], "annotations": {{}}}}', "engraved"),
         ('{"images": [], "annotations": [], "categories": []}', "coco"),
         ("{}", "neither DeepScoresV2, COCO nor labelme: its keys are none; expected annotation_sets, images, categories, annotations"),
-        ("[]", "expected a JSON object with images and annotations at the root"),
+        (
+            '[{"id": 1, "annotations": [{"result": []}]}]',
+            "expected a JSON object with images and annotations at the root, got a list, as in COCO "
+            "results or Label Studio's JSON; export COCO or YOLO instead",
+        ),
+        ('"a"', "expected a JSON object with images and annotations at the root"),
         ("", "is empty or cannot be read; expected JSON"),
         ('{"a', "not valid JSON, truncated or damaged: Input data was truncated"),
     ],

@@ -179,26 +179,36 @@ def test_classes_that_an_early_release_does_not_distinguish_are_unlabelled(
     assert recorded - set(mapped.unlabelled) == unlabelled
 
 
-def test_releases_of_one_source_are_noted(tmp_path: Path) -> None:
-    """In sources of their own, each release has its own unlabelled classes."""
+def test_each_release_in_a_source_has_its_own_unlabelled_classes(tmp_path: Path) -> None:
     early, late = tmp_path / "in/early", tmp_path / "in/late"
     for folder, name in ((early, "a"), (late, "b"), (late, "c")):
         draw(folder / f"{name}.png", width=40 + ord(name))
     write(early / "a.xml", crop_objects(node(0), node(1, "8th_flag"), node(2, "fermata")))
     write(late / "b.xml", nodes(node(0), node(1, "flag8thUp"), document="b"))
     write(late / "c.xml", nodes(node(0), document="c"))
-    summary = convert(tmp_path / "in", tmp_path / "out", options("deepscores"))
-    note = (
-        f"{tmp_path}/in: contains two releases, and 1 of 3 files label flag8thUp, which the "
-        "earlier release does not distinguish, so that they count as unlabelled on all pages; move "
-        "the files of each release to a folder of its own, and convert both folders together"
-    )
-    assert note in summary["warnings"]
-    apart = convert([early, late], tmp_path / "apart", options("deepscores"))
-    assert not [text for text in apart["warnings"] if "two releases" in text]
-    unlabelled = {d.name: d.unlabelled for d in read_manifest(tmp_path / "apart").data_sets}
-    assert "flag8thUp" in unlabelled["early"]
-    assert "flag8thUp" not in unlabelled["late"]
+    unlabelled = {}
+    for paths in ([tmp_path / "in"], [early, late]):
+        out = tmp_path / str(len(paths))
+        summary = convert(paths, out, options("deepscores"))
+        manifest = read_manifest(out)
+        unlabelled[len(paths)] = [
+            [{*d.unlabelled} for d in manifest.data_sets if d.name == name]
+            for name in ("in-earlier", "in", "early", "late")
+        ]
+        notes = [text for text in summary["warnings"] if "two releases" in text]
+        if len(paths) > 1:
+            assert not notes
+            continue
+        assert notes == [
+            f"{tmp_path}/in: contains two releases; the pages of 1 of 3 files are in the folder "
+            "in-earlier, because their release does not distinguish flag8thUp, flag8thDown, "
+            "fermataAbove, fermataBelow, and these count as unlabelled there"
+        ]
+        assert {p.relative_to(out / "labels").as_posix() for p in out.rglob("labels/*/*/*.txt")} == {
+            "train/in-earlier/a.txt", "train/in/b.txt", "train/in/c.txt"
+        }  # fmt: skip
+    assert unlabelled[1][:2] == unlabelled[2][2:]
+    assert "flag8thUp" in unlabelled[1][0][0] - unlabelled[1][1][0]
 
 
 def test_duplicates_are_counted(tmp_path: Path) -> None:
@@ -358,6 +368,7 @@ def test_nodes_beyond_the_image(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
+        (b"<annotations/>", "is in CVAT's own format; export COCO 1.0 from CVAT instead"),
         (b"<score-partwise/>", "its root element is 'score-partwise'; expected CropObjectList or Nodes of MuNG, Page or Pages of DoReMi, or annotation of Pascal VOC"),
         (b"<Nodes>\xff", "line 1: is not UTF-8 text; save it as UTF-8"),
         (b"", "line 1: is empty or incomplete; export it again"),

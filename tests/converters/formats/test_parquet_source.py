@@ -68,7 +68,7 @@ def change(
 
 
 def assert_same(page: Page, expected: Page) -> None:
-    names = ("image", "width", "height", "staff_space", "placement")
+    names = ("image", "width", "height", "staff_space", "capture", "placement")
     assert [getattr(page, name) for name in names] == [getattr(expected, name) for name in names]
     for name in ("boxes_xyxy", "labels", "corners", "symbol_ids", "cut"):
         array, expected_array = getattr(page, name), getattr(expected, name)
@@ -98,6 +98,7 @@ def test_every_field_of_a_page(tmp_path: Path) -> None:
         symbol_ids=np.array([7, 2**40]),
         cut=np.array([True, False]),
         staff_space=9.25,
+        capture="scan",
         placement=placement,
     )
     plain, empty = page_of("c.png", 3), page_of("a.png", 0, staff_space=1.5)
@@ -403,3 +404,31 @@ def test_converted_to_yolo(tmp_path: Path) -> None:
     assert manifest["files"][0] | {"sha256": "", "bytes": 0} == {
         "name": "part-00000.parquet", "bytes": 0, "sha256": "", "split": "train", "pages": 2
     }  # fmt: skip
+
+
+def test_what_is_known_of_a_page_survives_conversions(tmp_path: Path) -> None:
+    """Pages of a work that their names do not contain stay in one split."""
+    pages = [page_of(f"{i}.png", 2, work=f"w{i % 3}", capture="scan") for i in range(6)]
+    first = write(tmp_path / "0", *pages, page_of("lg-7-aug-a--page-1.png", 1))
+    for i in range(2):
+        name, files = open_source(tmp_path / str(i))
+        options = ConversionOptions(
+            class_map=identity_map(name, files), formats=("parquet",), val=0.4 * i
+        )
+        convert(tmp_path / str(i), tmp_path / str(i + 1), options)
+    works = {f"{i}.png": f"w{i % 3}" for i in range(6)}
+    assert {
+        k.as_posix(): v for file in open_source(first)[1] for k, v in file.works.items()
+    } == works
+    tables = {
+        split: pl.read_parquet(tmp_path / f"2/parquet/images_{split}/*.parquet")
+        for split in ("train", "val")
+    }
+    known = {row["image"]: row for table in tables.values() for row in table.to_dicts()}
+    assert {name: row["work"] for name, row in known.items()} == works | {
+        "lg-7-aug-a--page-1.png": None
+    }
+    assert {row["capture"] for name, row in known.items() if name in works} == {"scan"}
+    of_split = [set(table["work"].drop_nulls()) for table in tables.values()]
+    assert all(of_split)
+    assert not of_split[0] & of_split[1]

@@ -1,18 +1,15 @@
 """Conversions of several parts: continued after any failure, divided among jobs, and merged."""
 
 import os
-import random
-import subprocess
 import sys
-from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import killed_at
 import pytest
 import sharded
-from killed_at import OPTIONS
+from stopped_runs import contents, stop_after
 
+import class_maps
 from class_maps import ConfigError, InputError, OmrError
 from converters.conversion import ConversionOptions, convert, convert_shard
 from converters.files.atomic_folder import parts_folder
@@ -22,11 +19,16 @@ from converters.opened_sources import open_all
 from converters.parts import making, plan
 from converters.parts.plan import plan_parts
 from converters.parts.records import locked_part, record_path
-from converters.prepare.preparation import PreparedPage
+from converters.prepare.preparation import PreparationOptions
+from converters.prepare.tiles import TileOptions
 from converters.split_assignment import assign_splits
-from converters.tracking import Track
 
 FILES = 4
+OPTIONS = ConversionOptions(
+    class_map=class_maps.load("harmony"),
+    formats=("yolo", "coco", "parquet"),
+    preparation=PreparationOptions(tiles=TileOptions(size=100, overlap=20)),
+)
 
 
 @pytest.fixture(autouse=True)
@@ -45,27 +47,6 @@ def expected(source: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     out = tmp_path_factory.mktemp("expected") / "out"
     convert(source, out, OPTIONS)
     return contents(out)
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
-def stop_after(n: int, error: BaseException) -> Track[PreparedPage]:
-    """Progress display that raises an error after some pages."""
-
-    def track(pages: Iterable[PreparedPage], total: int) -> Iterator[PreparedPage]:
-        assert total > 0
-        for i, page in enumerate(pages):
-            if i == n:
-                raise error
-            yield page
-
-    return track
 
 
 def test_parts_are_consecutive_files_with_enough_pages(
@@ -245,26 +226,6 @@ def test_a_small_data_set_is_a_single_part(
     assert convert_shard(source, out, OPTIONS, (1, 2)).n_parts == 1
     convert(source, out, OPTIONS, only_merge=True)
     assert contents(out) == expected
-
-
-def kill_at(number: int, source: Path, out: Path) -> str:
-    command = [sys.executable, killed_at.__file__, str(number), str(source), str(out)]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
-
-
-def test_a_killed_conversion_continues(
-    source: Path, expected: dict[str, bytes], tmp_path: Path
-) -> None:
-    n_changes = int(kill_at(0, source, tmp_path / "0" / "out"))
-    assert n_changes > 100
-    assert contents(tmp_path / "0" / "out") == expected
-    for number in sorted(random.Random(5).sample(range(1, n_changes + 1), 6)):
-        out = tmp_path / str(number) / "out"
-        assert kill_at(number, source, out) == ""
-        if not out.exists():  # killed before the final step
-            convert(source, out, OPTIONS)
-        assert contents(out) == expected
-        assert [p.name for p in out.parent.iterdir() if p.name != ".out.omr.lock"] == ["out"]
 
 
 @pytest.mark.parametrize("form", ["deepscoresv2", "coco", "yolo", "labelme", "mung", "parquet"])

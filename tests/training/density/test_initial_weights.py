@@ -27,7 +27,7 @@ from training.density.sizes import ClassSizes, size_rows
 from training.grouping.statistics import symbols_of
 from training.losses.assigner_factory import make_assigner
 from training.losses.loss_options import LossOptions
-from training.models.description import activation_kept
+from training.models.building import activation_kept
 from training.models.zoo import model_file
 from training.runs.checkpoint_files import REPORT_FILE
 from training.trainer import TrainResult

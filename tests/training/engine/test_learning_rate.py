@@ -276,7 +276,7 @@ def test_a_second_test_is_refused_before_it_starts(
             find_rate(config, force=True)
         raise KeyboardInterrupt
 
-    during(monkeypatch, lr_finder, "ready_trainer", second)
+    during(monkeypatch, lr_finder, "temporary_trainer", second)
     with pytest.raises(KeyboardInterrupt):
         find_rate(config)
     assert not config.out.exists()

@@ -264,7 +264,7 @@ def test_the_first_device_gathers_all_predictions(monkeypatch: pytest.MonkeyPatc
     def gather(part: object, gathered: list[object], dst: int) -> None:
         gathered[:] = [part, ([1], {"b": pages["b"]})]
 
-    monkeypatch.setattr("training.engine.validator.RANK", 0)
+    monkeypatch.setattr("training.engine.validator.are_joined", lambda: True)
     monkeypatch.setattr("training.engine.validator.distributed.get_world_size", lambda: 2)
     monkeypatch.setattr("training.engine.validator.distributed.gather_object", gather)
     monkeypatch.setattr(DetectionValidator, "gather_stats", lambda _: None)

@@ -15,7 +15,7 @@ from settings.head_config import BoxBranch
 from training.heads.grouped import ClassTowers, SeparateDetect, divided
 from training.losses.detection import detection_criterion
 from training.losses.loss_options import LossOptions
-from training.models.description import activation_kept
+from training.models.building import activation_kept
 from training.models.zoo import known_models, model_file
 
 FAMILIES = ("yolov8n", "yolo11n", "yolo12n", "yolo26n", "yolov7-tiny")

@@ -19,13 +19,13 @@ from ultralytics.nn.tasks import DetectionModel, SegmentationModel, yaml_model_l
 from class_maps import InputError
 from converters.manifest import Preparation
 from settings.head_config import Group, HeadConfig
+from training.models.building import activation_kept
 from training.models.checkpoints import (
     load_weights,
     open_weights,
     recorded_imgsz,
     save_weights,
 )
-from training.models.description import activation_kept
 from training.models.safe_pickle import write_pickle
 from training.models.training_record import TrainingRecord, from_dict
 from training.models.transfer import set_head
@@ -329,7 +329,7 @@ def changed(folder: Path, **content: object) -> Path:
 
 
 def newer(folder: Path) -> Path:
-    return changed(folder, version=2)
+    return changed(folder, version=3)
 
 
 def other_classes(folder: Path) -> Path:
@@ -363,7 +363,7 @@ def fetching(folder: Path) -> Path:
         (tensors_only, NO_MODEL),
         (foreign_safetensors, NO_MODEL),
         (cut_safetensors, "damaged: "),
-        (newer, "version 2 of the format is not supported, expected 1; update omr"),
+        (newer, "version 3 of the format is not supported, expected 2 or earlier; update omr"),
         (
             other_classes,
             "damaged: Error(s) in loading state_dict for DetectionModel: size mismatch",

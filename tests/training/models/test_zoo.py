@@ -7,8 +7,8 @@ from ultralytics.nn.tasks import DetectionModel, yaml_model_load
 
 from class_maps import ConfigError, InputError
 from training.memory.meta_model import trained_model
+from training.models.building import activation_kept
 from training.models.checkpoints import load_weights
-from training.models.description import activation_kept
 from training.models.zoo import ARCHITECTURES, known_models, model_file, read_model
 from training.trainer import TrainResult
 

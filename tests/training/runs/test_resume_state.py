@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from finished_run import WEIGHTS, rows
 from killed_run import Kill, Patch, files, half_a_state, killed, load_in_a_process, module, trainer
 from ultralytics.models.yolo.detect import DetectionTrainer
 
@@ -47,15 +48,6 @@ def flat(value: object, place: str = "") -> dict[str, Any]:
             for name, leaf in flat(inner, f"{place}/{key}").items()
         }
     return {place: value}
-
-
-def rows(run: Path) -> list[list[str]]:
-    """``results.csv`` without its column of time."""
-    lines = (run / "results.csv").read_text().splitlines()
-    return [line.split(",")[:1] + line.split(",")[2:] for line in lines]
-
-
-WEIGHTS = ["best.pt", "best.safetensors", "last.pt", "last.safetensors"]
 
 
 def check_equal(run: Path, other: Path) -> None:

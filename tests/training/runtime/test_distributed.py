@@ -6,15 +6,20 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from signal import SIGKILL
 from typing import Any
 
 import pytest
 import torch
-from killed_run import forkserver
+from finished_run import WEIGHTS, rows
+from killed_run import Kill, forkserver, trainer
 from rank_steps import CASES, N_RANKS, batch, gradients, model, on_a_rank
+from rank_trainings import join_ranks, start_ranks
 
 from class_maps import ConfigError
+from training.config import TrainConfig
 from training.models.checkpoints import open_weights
 from training.runtime import distributed
 
@@ -63,6 +68,9 @@ def test_one_process_counts_for_itself() -> None:
     assert distributed.is_first()
 
 
+PER_PROCESS = "one per process that torchrun started on this machine"
+
+
 @pytest.mark.parametrize(
     ("started", "device", "size", "problem"),
     [
@@ -74,24 +82,69 @@ def test_one_process_counts_for_itself() -> None:
         (0, "0,1", 5, "--batch 5: must be a multiple of the number of devices, 2; use 4 or 6"),
         (2, "cpu", 1, "--batch 1: must be a multiple of the number of devices, 2; use 2"),
         (1, "cpu", 4, "torchrun started a single process; run omr train without it"),
-        (
-            2,
-            "0",
-            4,
-            "--device 0: expected 2 devices, one per process of torchrun, or cpu",
-        ),
+        (2, "0", 4, f"--device 0: expected cpu, or 2 devices, {PER_PROCESS}"),
+        (2, "", 4, f"--device: expected cpu, or 2 devices, {PER_PROCESS}"),
     ],
 )
 def test_processes_devices_and_batch_fit(
     started: int, device: str, size: int, problem: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(distributed, "n_started", lambda: started)
+    check(device, size, problem)
+
+
+@pytest.mark.parametrize(
+    ("device", "size", "problem"),
+    [
+        ("cpu", 4, None),
+        ("0", 4, None),
+        ("0", 2, "--batch 2: must be a multiple of the number of devices, 4; use 4"),
+        ("0,1,2,3", 4, f"--device 0,1,2,3: expected cpu, or 1 device, {PER_PROCESS}"),
+    ],
+)
+def test_devices_are_those_of_one_machine(
+    device: str, size: int, problem: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distributed, "n_started", lambda: 4)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")
+    check(device, size, problem)
+
+
+def check(device: str, size: int, problem: str | None) -> None:
     if problem is None:
         distributed.check_ranks(device, size)
         return
     with pytest.raises(ConfigError) as raised:
         distributed.check_ranks(device, size)
     assert str(raised.value) == problem
+
+
+def test_a_lost_process_is_an_error_and_the_run_resumes_on_any_machines(
+    draw: Draw, tmp_path: Path
+) -> None:
+    config = TrainConfig(
+        data=draw(tmp_path / "data", n_images=8, side=64, n_symbols=4),
+        out=tmp_path / "whole",
+        model="omr-tiny",
+        epochs=2,
+        imgsz=64,
+        batch=4,
+        device="cpu",
+    )
+    whole = start_ranks(config)
+    config = replace(config, out=tmp_path / "run")
+    in_epoch_2 = Kill(trainer, "optimizer_step", call=3)
+    assert join_ranks(start_ranks(config, machines=2, patches=(in_epoch_2,))) == [1, -SIGKILL]
+    assert (tmp_path / "run.error.0").read_text() == (
+        f"{config.out}: another process of the run has ended; see its messages, and resume the run "
+        "with --resume"
+    )
+    assert join_ranks(start_ranks(replace(config, resume=True), machines=2)) == [0, 0]
+    assert join_ranks(whole) == [0, 0]
+    assert rows(config.out) == rows(tmp_path / "whole")
+    for name in WEIGHTS:
+        contents = [(tmp_path / run / "weights" / name).read_bytes() for run in ("run", "whole")]
+        assert contents[0] == contents[1], name
 
 
 CHILD = """

@@ -1,0 +1,1 @@
+"""Installation on machines without a network."""

@@ -59,7 +59,7 @@ def draw_tiles(seed: int = 0) -> list[bytes]:
 def write_images(work: Path, n: int) -> tuple[Path, Path]:
     """Write the same images into files and into tar files; return both folders."""
     tiles = draw_tiles()
-    loose, sharded = work / "files", work / "tar"
+    loose, sharded = work / "files", work / "tar files"
     loose.mkdir()
     sharded.mkdir()
     tars = []

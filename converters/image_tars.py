@@ -12,6 +12,7 @@ cannot change, repair or cache it.
 import hashlib
 import io
 import os
+import stat
 import tarfile
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
@@ -48,7 +49,11 @@ class _MemberFile(io.RawIOBase):
 
     def __init__(self, image: "ImageInTar") -> None:
         self._image, self._at = image, 0
-        self._descriptor = os.open(image.tar, os.O_RDONLY)
+        self._descriptor = os.open(image.tar, os.O_RDONLY | os.O_NONBLOCK)  # a pipe would wait
+        status = os.fstat(self._descriptor)
+        if not stat.S_ISREG(status.st_mode) or image.offset + image.size > status.st_size:
+            self.close()
+            raise InputError("is truncated; restore it, or convert again", path=image.tar)
 
     def readable(self) -> bool:
         return True
@@ -72,9 +77,7 @@ class _MemberFile(io.RawIOBase):
     def _read(self, most: int) -> bytes:
         n = max(0, min(most, self._image.size - self._at))
         content = os.pread(self._descriptor, n, self._image.offset + self._at)
-        if len(content) < n:
-            raise InputError("is truncated; restore it, or convert again", path=self._image.tar)
-        self._at += n
+        self._at += len(content)
         return content
 
     def close(self) -> None:
@@ -97,7 +100,7 @@ class ImageInTar:
         """Open the bytes of the image.
 
         Raises:
-            InputError: The tar file is missing.
+            InputError: The tar file is missing or truncated.
         """
         try:
             return io.BufferedReader(_MemberFile(self))
@@ -201,6 +204,8 @@ def _index(folder: str) -> Positions | None:
         status = os.stat(path)  # noqa: PTH116
     except OSError:
         return None
+    if not stat.S_ISREG(status.st_mode):
+        raise InputError("is not a regular file", path=Path(path))
     return _read_index(path, status.st_size, status.st_mtime_ns)
 
 

@@ -150,7 +150,6 @@ def remove_unfinished(folder: Path, parts: Sequence[Part]) -> None:
     """Remove the images and labels of parts that were begun but not finished, beside others."""
     if not any(pages_path(folder, part.number).exists() for part in parts):
         return
-    numbers = {f"{part.number:05d}" for part in parts}
     pages = {
         PurePosixPath(entry.split_of(image), entry.output_name(image).with_suffix(""))
         for part in parts
@@ -160,6 +159,5 @@ def remove_unfinished(folder: Path, parts: Sequence[Part]) -> None:
     for kind in (IMAGE_FOLDER, LABELS):
         for path in _files(folder / kind):
             page = PurePosixPath(path.relative_to(folder / kind)).with_suffix("")
-            is_tar = path.suffix == ".tar" and path.name[:5] in numbers
-            if page in pages or page.with_name(TILE.sub("", page.name)) in pages or is_tar:
+            if page in pages or page.with_name(TILE.sub("", page.name)) in pages:
                 path.unlink()

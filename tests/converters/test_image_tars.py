@@ -205,6 +205,27 @@ def test_missing_and_damaged_tar_files(data: Path, monkeypatch: pytest.MonkeyPat
             images.read(folder / name)
 
 
+@pytest.mark.parametrize("offset", [0, 1 << 40, (1 << 64) - 1])
+def test_positions_outside_of_the_tar_file(data: Path, offset: int) -> None:
+    folder = data / "images/train"
+    path = open_dataset(data).image_paths("train")[0]
+    index = np.load(folder / INDEX)
+    index[3], index[4] = offset, 1 << 62
+    np.save(folder / INDEX, index)
+    with pytest.raises(InputError, match=r"\.tar: is truncated; restore it"):
+        images.read(path)
+
+
+@pytest.mark.parametrize("name", [INDEX, "00000-000.tar"])
+def test_pipes_are_not_waited_for(data: Path, name: str) -> None:
+    path = data / "images/train" / name
+    first = open_dataset(data).image_paths("train")[0]
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(InputError, match=r"is truncated|is not a regular file"):
+        images.read(first)
+
+
 NAMES = ("a.png", "sub/ü.png", f"{'n' * 250}.png")
 
 

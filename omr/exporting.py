@@ -2,13 +2,20 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from class_maps import ConfigError
 from converters.files.atomic_files import output_files
 from converters.files.overwriting import check_files
 from reading.network import RECORD_KEY
+from training.export.graph_activations import NO_ACTIVATION, graph_activations
 from training.export.onnx import export_onnx
+from training.models.activations import (
+    activation_counts,
+    activation_uses,
+    check_uses,
+    counts_of,
+)
 from training.models.checkpoints import DEFAULT_IMGSZ, Weights, open_weights, write_half
 from training.models.safe_pickle import write_pickle
 
@@ -30,6 +37,9 @@ class ExportResult:
     """Class names; the index is the label."""
     imgsz: int
     """Side of the input of an ONNX file in pixels."""
+    activations: dict[str, dict[str, int]]
+    """Uses of each activation function by part: in the graph of an ONNX file, otherwise in the
+    model."""
     imgsz_of_training: int | None
     """Side of the network input in training, in pixels; None if it is unknown."""
 
@@ -63,15 +73,22 @@ def export_model(
     _check_out(out, export_format, weights, force=force)
     with output_files(out, force=force) as (part,):
         trained = open_weights(weights, trust=trust)
+        activations = activation_counts(trained.model)
         side = imgsz or trained.imgsz or DEFAULT_IMGSZ
         _check_imgsz(side, int(trained.model.stride.max()))
         if export_format == "onnx":
             export_onnx(trained.model, part, imgsz=side, metadata=_metadata(trained))
+            activations = _checked_activations(trained.model, part, out)
         elif export_format == "safetensors":
             write_half(trained, weights, part)
         else:
             write_pickle(trained.model, part, trained.training)
-    return ExportResult(names=trained.names, imgsz=side, imgsz_of_training=trained.imgsz)
+    return ExportResult(
+        names=trained.names,
+        imgsz=side,
+        activations=activations,
+        imgsz_of_training=trained.imgsz,
+    )
 
 
 def _check_out(out: Path, export_format: ExportFormat, weights: Path, *, force: bool) -> None:
@@ -90,6 +107,16 @@ def _check_imgsz(imgsz: int, largest_stride: int) -> None:
         multiple = -(-imgsz // largest_stride) * largest_stride
         reason = f"must be a multiple of {largest_stride}; use {multiple}"
         raise ConfigError(reason, option="--imgsz", value=imgsz)
+
+
+def _checked_activations(model: Any, file: Path, out: Path) -> dict[str, dict[str, int]]:  # noqa: ANN401
+    """Count the activation functions in an ONNX graph, which must be those of the model."""
+    graph, uses = graph_activations(file), activation_uses(model)
+    check_uses(graph, model.yaml, dict.fromkeys(graph, NO_ACTIVATION) | uses, str(out))
+    exported = {layer: name for layer, name in graph.items() if name != NO_ACTIVATION}
+    if uses and not exported:
+        raise ConfigError(f"{out}: the graph has no activations, expected {len(uses)}")
+    return counts_of(exported, model.yaml)
 
 
 def _metadata(weights: Weights) -> dict[str, str]:

@@ -10,6 +10,7 @@ from class_maps import short_list
 from eval.html.number_format import counted
 from omr.console import note, paragraph, say
 from omr.lr_plot import write_lr_plot
+from settings.activations import counts_text
 from training.data.class_balance import ClassDraws
 from training.data.label_files import LabelCounts
 from training.lr_finder import PLOT_FILE, RESULT_FILE, RangeTest
@@ -40,6 +41,7 @@ def show_result(result: TrainResult, data: Path, *, to: Console) -> None:
             )
     _show_rarest(result.rarest, to=to)
     _show_dropped(result.augmented, to=to)
+    paragraph(f"activations of the weights: {counts_text(result.activations)}", to=to)
     epochs = counted(result.epochs, "epoch", "epochs")
     say(f"{epochs} in {result.precision}, {result.seconds:.0f} s", to=to)
     say(f"next: {shlex.join(['omr', 'eval', str(result.best), str(data)])}", to=to)

@@ -184,8 +184,9 @@ def _show_start(training: TrainingStart) -> None:
         f"{counted(training.n_images, 'image', 'images')}, "
         f"{counted(training.n_symbols, 'symbol', 'symbols')}; {run}"
     )
-    if training.transfer:
-        paragraph(training.transfer)
+    activations = f"activations: {training.activations}"
+    for text in filter(None, (training.transfer, activations, training.recalibration)):
+        paragraph(text)
 
 
 def _cells(step: TrainingStep, heading: str, position: str, duration: str) -> dict[str, str]:

@@ -22,7 +22,7 @@ def parse_activations(text: str) -> dict[str, str]:
         Activation function of each part that ``text`` mentions, in the order of ``PARTS``.
 
     Raises:
-        ConfigError: A part or an activation function is unknown, a part is given twice, or a slope
+        ConfigError: A part or an activation function is unknown, a part is a duplicate, or a slope
             is missing or invalid.
     """
     if not text:
@@ -33,11 +33,12 @@ def parse_activations(text: str) -> dict[str, str]:
     for item in text.split(","):
         part, equals, name = (word.strip() for word in item.partition("="))
         if not equals:
-            raise _invalid(text, f"{item.strip() or 'an empty element'}: no part")
+            name = item.strip() or "an empty element"
+            raise _invalid(text, f"{name}: no part; expected part=name, such as head=relu")
         if part not in PARTS:
             raise _invalid(text, f"unknown part: {with_nearest([part], PARTS)}")
         if part in chosen:
-            raise _invalid(text, f"{part} is given twice")
+            raise _invalid(text, f"duplicate part: {part}")
         chosen[part] = _canonical(name, text)
     return {part: chosen[part] for part in PARTS if part in chosen}
 
@@ -46,6 +47,11 @@ def leaky_slope(name: str) -> float | None:
     """Return the slope for negative values in ``leaky:SLOPE``; None for other functions."""
     kind, colon, slope = name.partition(":")
     return float(slope) if kind == LEAKY and colon else None
+
+
+def leaky_name(slope: float) -> str:
+    """Return the name of a leaky ReLU, such as ``leaky:0.1``."""
+    return f"{LEAKY}:{slope:g}"
 
 
 def counts_text(counts: Mapping[str, Mapping[str, int]]) -> str:
@@ -58,7 +64,7 @@ def counts_text(counts: Mapping[str, Mapping[str, int]]) -> str:
         For example ``backbone 36 relu, neck 23 silu, head 18 silu``.
     """
     return ", ".join(
-        f"{part} {' + '.join(f'{n} {name}' for name, n in by_name.items())}"
+        f"{part} {' + '.join(f'{n} {name}' for name, n in by_name.items()) or 'none'}"
         for part, by_name in counts.items()
     )
 
@@ -78,7 +84,7 @@ def _canonical(name: str, text: str) -> str:
         value = 0.0
     if not 0 < value < 1:
         raise _invalid(text, f"{name}: expected a slope above 0 and below 1, such as leaky:0.1")
-    return f"{kind}:{value:g}"
+    return leaky_name(value)
 
 
 def _invalid(text: str, problem: str) -> ConfigError:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from class_maps import ConfigError
+from settings.activations import NAMES
 from settings.published import DEFAULT_WEIGHTS
 from settings.setting import KEY, Declaration, setting, settings_of
 
@@ -98,7 +99,8 @@ class TrainingSettings:
     model: str = setting(
         "yolo11n",
         help="Model to train from scratch (yolov8, yolo11, yolo12 or yolo26 with size n, s, m, l "
-        "or x, such as yolo11n; yolov7-tiny; omr-tiny), or weights to continue training from: "
+        "or x, such as yolo11n; since yolo11, -c2f and -noattn choose simpler blocks, such as "
+        "yolo11n-c2f-noattn; yolov7-tiny; omr-tiny), or weights to continue training from: "
         f"{DEFAULT_WEIGHTS}, which comes with omr, or a file.",
         metavar="<name or .pt>",
         group=MODEL,
@@ -108,6 +110,21 @@ class TrainingSettings:
         help="Weights to initialise the model from; layers and classes that do not match are "
         "skipped and listed.",
         metavar="<.pt>",
+        group=MODEL,
+    )
+    activation: str = setting(
+        "",
+        help="Activation function of all parts, or by part, such as backbone=relu,neck=silu: "
+        f"{', '.join(NAMES[:-1])} or {NAMES[-1]}; leaky has a slope, leaky:0.1.",
+        metavar="<name or part=name,...>",
+        default_text="that of the model",
+        group=MODEL,
+    )
+    recalibrate: int = setting(
+        0,
+        help="Training images on which the batch normalisation of the weights is measured again "
+        "before the first step, for weights with another activation function; 0 for none.",
+        minimum=0,
         group=MODEL,
     )
     trust: bool = setting(

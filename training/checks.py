@@ -25,9 +25,10 @@ from training.heads.distance_bins import strides_below_zero
 from training.heads.grouped import GroupedDetect
 from training.label_checks import check_labels
 from training.losses.loss_options import UNUSED
-from training.models.building import activation_kept
+from training.models.building import build_network
 from training.models.meta_tensors import MetaTensors
 from training.models.transfer import check_fit
+from training.models.zoo import read_model
 from training.runtime.devices import check_device
 from training.runtime.distributed import check_ranks, is_first, n_devices
 from training.runtime.library_loggers import quiet
@@ -222,8 +223,8 @@ def _model_shape(options: RunOptions, inputs: TrainingInputs) -> DetectionModel:
     """Return a model of the architecture to train; a new one has no values."""
     if inputs.model is not None and str(options.weights_file) == options.model:
         return inputs.model
-    with quiet(), activation_kept(), MetaTensors({torch.tensor}):
-        return DetectionModel(options.model, nc=len(inputs.data.names), verbose=False)
+    with quiet(), MetaTensors({torch.tensor}):
+        return build_network(read_model(options.model), len(inputs.data.names), options.activations)
 
 
 def _check_heads(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from class_maps import ConfigError, InputError
 from converters.files.atomic_files import atomic_file
+from settings.activations import parse_activations
 from settings.freezing import FreezeOptions
 from settings.run_files import CONFIG_FILE
 from settings.training import LARGEST_SEED, STRIDE, TrainingSettings
@@ -42,10 +43,18 @@ class TrainConfig(TrainingSettings):
                 option="--weights",
                 value=self.weights,
             )
+        if self.recalibrate and not (self.weights or weights_file(self.model)):
+            raise ConfigError(
+                f"--model {self.model} starts from scratch, and has no statistics to measure "
+                "again; add --weights, or drop the option",
+                option="--recalibrate",
+                value=self.recalibrate,
+            )
         self._check_used()
         self.transforms()
         self.sources()
         self.freeze_options()
+        self.activations()
 
     def _check_used(self) -> None:
         """Check that the assigner uses every loss option that differs from its default."""
@@ -87,6 +96,10 @@ class TrainConfig(TrainingSettings):
             similarity=self.similarity,
             beta=self.beta,
         )
+
+    def activations(self) -> dict[str, str]:
+        """Return the activation function of each part that differs from the model's own."""
+        return parse_activations(self.activation)
 
     def freeze_options(self) -> FreezeOptions:
         """Return the settings that freeze and unfreeze layers."""

@@ -73,6 +73,11 @@ class TrainResult:
     """Classes that each data set does not label, by its folder."""
     augmented: dict[str, dict[str, int]]
     """Symbols ``seen`` by augmentation and ``dropped`` as no longer visible, by class name."""
+    activations: dict[str, dict[str, int]]
+    """Uses of each activation function in the weights, by part: backbone, neck and head."""
+    recalibration: dict[str, Any] | None
+    """Images on which batch normalisation was measured again, and the validation score before and
+    after; None if it was not."""
     rarest: dict[str, ClassDraws]
     """Draws of the images of the rarest classes, by class name; empty unless classes are
     balanced."""
@@ -153,6 +158,8 @@ def _train(
         sources=sources,
         unlabelled=unlabelled,
         augmented=report["augmented"],
+        activations=report["activations"],
+        recalibration=report["recalibration"],
         rarest=rarest,
     )
 
@@ -227,6 +234,8 @@ def run_options(config: TrainConfig) -> RunOptions:
         precision=config.precision,
         select=config.select,
         tensorboard=config.tensorboard,
+        activations=config.activations(),
+        recalibrate=config.recalibrate,
         heads=head_config.load(config.heads) if config.heads else None,
         freezing=config.freeze_options(),
         warmup_epochs=config.warmup_epochs,

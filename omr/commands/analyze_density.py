@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from training.config import TrainConfig
 
 SETTINGS = (
-    *("model", "trust", "heads", "imgsz", "batch", "precision", "seed"),
+    *("model", "activation", "trust", "heads", "imgsz", "batch", "precision", "seed"),
     *("mosaic", "balance_classes", "sampling_weights", "merge_classes"),
 )
 """Training settings that the analysis depends on and that have an option in this command."""

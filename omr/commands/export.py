@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 import typer
 
 from eval.html.number_format import counted
-from omr.console import loading_torch, note, print_json, say_written
+from omr.console import loading_torch, note, print_json, say, say_written
 from omr.options import AsJson, Trust, Weights
+from settings.activations import counts_text
 from settings.training import MAX_IMGSZ
 
 
@@ -46,8 +47,16 @@ def export(
 
     result = export_model(weights, out, export_format, imgsz=imgsz, trust=trust, force=force)
     say_written(out, counted(len(result.names), "class", "classes"))
+    say(f"activations: {counts_text(result.activations)}")
     trained_at = result.imgsz_of_training
     if export_format == "onnx" and trained_at not in (None, result.imgsz):
         note(f"imgsz {result.imgsz} px ({trained_at} px in training)")
     if as_json:
-        print_json({"out": str(out), "format": export_format, "classes": list(result.names)})
+        print_json(
+            {
+                "out": str(out),
+                "format": export_format,
+                "classes": list(result.names),
+                "activations": result.activations,
+            }
+        )

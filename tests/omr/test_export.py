@@ -1,7 +1,9 @@
 import base64
+import copy
 import importlib.util
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +18,8 @@ from ultralytics.utils import NUM_THREADS
 from class_maps import ConfigError, InputError, MissingExtraError
 from omr import exporting
 from omr.commands.export import export
+from training.export.onnx import export_onnx
+from training.models.activations import set_activations
 from training.models.checkpoints import load_weights, open_weights, save_weights
 from training.models.training_record import TrainingRecord
 from training.models.zoo import model_file
@@ -55,6 +59,7 @@ def test_ultralytics_predicts_with_an_exported_checkpoint(weights: Path, tmp_pat
         "out": str(out),
         "format": "ultralytics",
         "classes": ["note", "stem"],
+        "activations": {"backbone": {"silu": 19}, "neck": {"silu": 8}, "head": {"silu": 12}},
     }
     exported = open_weights(out)
     assert exported.imgsz == 64
@@ -187,4 +192,21 @@ def test_values_beyond_half_precision_are_refused(weights: Path, tmp_path: Path)
     )
     name = "model.0.conv.weight"
     assert error == f"{tmp_path}/large.pt: values beyond the range of half precision in {name}"
+    assert not out.exists()
+
+
+def test_a_graph_with_other_activations_is_not_kept(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnx")
+    out = tmp_path / "model.onnx"
+
+    def export_wrong(model: DetectionModel, *arguments: Path, **options: Any) -> None:  # noqa: ANN401
+        model = copy.deepcopy(model)
+        set_activations(model, {"neck": "relu"})
+        export_onnx(model, *arguments, **options)
+
+    monkeypatch.setattr(exporting, "export_onnx", export_wrong)
+    error = error_of(run(weights, "--format", "onnx", "--out", out), ConfigError)
+    assert f"{out}: 8 of 40 activations differ: model.11.cv1.act is relu, expected silu" in error
     assert not out.exists()

@@ -53,6 +53,11 @@ def test_train_prints_its_result(data: Path, tmp_path: Path) -> None:
     assert summary["epochs"] == 1
     assert summary["labels"]["train"]["symbols"] == 4
     assert summary["augmented"]["stem"]["seen"] == 2
+    assert summary["activations"] == {
+        "backbone": {"silu": 36},
+        "neck": {"silu": 23},
+        "head": {"silu": 18},
+    }
     assert "train: 2 images, 4 symbols" in result.stderr
     again = run(data, "--out", out, *words)
     assert isinstance(again.exception, ConfigError)

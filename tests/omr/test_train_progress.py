@@ -18,7 +18,9 @@ START = TrainingStart(
     model="yolo11n",
     n_heads=4,
     boxes="size prior",
+    activations="backbone 36 silu, neck 23 silu, head 18 silu",
     transfer="",
+    recalibration="",
     n_images=3532,
     n_symbols=412_345,
     epochs_done=12,
@@ -80,6 +82,7 @@ def test_lines_are_complete_and_aligned(
     assert capsys.readouterr() == (
         "",
         "yolo11n, 4 heads, size prior; 3,532 images, 412,345 symbols; resumed after 12 of 100 epochs\n"
+        "activations: backbone 36 silu, neck 23 silu, head 18 silu\n"
         f"epoch  13/100  {losses}  step 442/884  2:55:00 left  3.5 GiB\n"
         "validated 3 of 40 batches\n"
         f"epoch  13/100  {losses}  mAP50 0.457  mAP50-95 0.234  1:30  3.5 GiB\n"
@@ -130,6 +133,7 @@ def test_the_table_has_a_row_per_epoch(
     assert first == [
         "yolo11n, 4 heads, size prior; 3,532 images, 412,345 symbols; resumed after 12 of",
         "  100 epochs",
+        "activations: backbone 36 silu, neck 23 silu, head 18 silu",
         "  epoch    box    cls    dfl        lr  mAP50  mAP50-95          time    memory",
         " 13/100  4.999  12.35  987.6  3.30e-04     step 442/884  2:55:00 left   3.5 GiB",
     ]
@@ -202,7 +206,8 @@ def test_a_training_in_a_terminal(words: list[str], tmp_path: Path) -> None:
     assert not ULTRALYTICS.search("\n".join(shown))
     lines = last_lines(written)
     assert lines[0] == "omr-tiny, 2 heads, size prior; 6 images, 24 symbols; 2 epochs"
-    assert lines[1].split() == [
+    assert lines[1] == "activations: backbone 19 silu, neck 8 silu, head 18 silu"
+    assert lines[2].split() == [
         "epoch",
         "box",
         "cls",
@@ -213,7 +218,7 @@ def test_a_training_in_a_terminal(words: list[str], tmp_path: Path) -> None:
         "time",
         "memory",
     ]
-    assert [line.split()[0] for line in lines[2:4]] == ["1/2", "2/2"]
+    assert [line.split()[0] for line in lines[3:5]] == ["1/2", "2/2"]
     assert lines[-1] == f"next: omr eval {tmp_path / 'run/weights/best.pt'} {words[4]}"
 
 

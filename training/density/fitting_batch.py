@@ -176,6 +176,7 @@ def step_spec(
     boxes = whole.p999 if whole else 0
     return StepSpec(
         model=config.model,
+        activation=config.activation,
         trust=config.trust,
         n_classes=n_classes,
         heads=heads,

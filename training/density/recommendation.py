@@ -188,7 +188,7 @@ def _train_command(config: TrainConfig, launch: Launch) -> str:
     if config.merge_classes:
         arguments += ["--merge-classes", ",".join(config.merge_classes)]
     arguments += ["--model", config.model]
-    for name in ("heads", "precision", "mosaic", "seed"):
+    for name in ("activation", "heads", "precision", "mosaic", "seed"):
         if getattr(config, name) != getattr(defaults, name):
             arguments += [f"--{name}", getattr(config, name)]
     for name in ("balance_classes", "trust"):

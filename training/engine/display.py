@@ -14,8 +14,12 @@ class TrainingStart:
     n_heads: int
     boxes: str
     """Origin of the initial boxes."""
+    activations: str
+    """Number of uses of each activation function by part, as verified in the model."""
     transfer: str
     """Report on the weights that a new model was initialised from; empty for none."""
+    recalibration: str
+    """Scores before and after batch normalisation was measured again; empty if it was not."""
     n_images: int
     """Number of training images."""
     n_symbols: int

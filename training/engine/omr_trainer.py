@@ -11,7 +11,6 @@ trainer from Ultralytics' own arguments and receives :class:`RunOptions` through
 """
 
 import contextlib
-import copy
 import json
 import sys
 from collections.abc import Sequence
@@ -37,6 +36,7 @@ from training.engine.display import TrainingDisplay
 from training.engine.freezing import Freezing
 from training.engine.inputs import TrainingInputs, open_inputs
 from training.engine.progress import report_progress
+from training.engine.recalibration import recalibrate
 from training.engine.run_options import ON_OPTIONS, RunOptions
 from training.engine.self_test import fp32_after_bf16, start_precision, tested_precision
 from training.engine.tensorboard import write_scalars
@@ -44,7 +44,8 @@ from training.engine.validator import OmrValidator
 from training.heads.size_prior import head_priors, set_size_prior, sizes_of
 from training.losses.assigner_factory import PairCounter
 from training.losses.detection import detection_criterion
-from training.models.building import activation_kept
+from training.models.activations import activations_of, check_activations
+from training.models.building import build_network, network_like
 from training.models.transfer import REPORT_FILE as TRANSFER_FILE
 from training.models.transfer import set_head, transfer
 from training.models.zoo import read_model
@@ -211,19 +212,23 @@ class OmrTrainer(DetectionTrainer):
         """Build the model, with the class groups of the weights or of the head config.
 
         Args:
-            cfg: Ultralytics' model file or its content.
-            weights: Model to initialise from.
+            cfg: Ultralytics' model file or its content; None for the architecture of the weights.
+            weights: Model to initialise from; None for a model from scratch.
             verbose: Unused; a summary would describe the model before it gets its heads.
         """
-        with activation_kept():
+        chosen, names = self.options.activations, [*self.data["names"].values()]
+        if cfg is None:
+            model = network_like(weights, len(names), chosen)
+        else:
             content = read_model(cfg) if isinstance(cfg, str) else cfg
-            model = super().get_model(content, None, verbose=False)
-        names = [*self.data["names"].values()]
+            model = build_network(content, len(names), chosen)
         heads = self.options.heads
         if weights is None:
             set_head(model, names, heads, signed=heads is None or heads.box_encoding == "signed")
         else:
             self.state.transferred = transfer(weights, model, names, heads)
+        check_activations(model, chosen, self.options.name)
+        self.state.activations = activations_of(model)
         return model
 
     def setup_model(self) -> None:
@@ -233,9 +238,8 @@ class OmrTrainer(DetectionTrainer):
             return
         source = self.inputs.model
         self.inputs = replace(self.inputs, weights=None)
-        if source and str(self.options.weights_file) == str(model):
-            model = copy.deepcopy(source.yaml)
-        self.model = self.get_model(model, source)
+        continues = source is not None and str(self.options.weights_file) == str(model)
+        self.model = self.get_model(None if continues else model, source)
         transferred = self.state.transferred
         if transferred and not self.resume and distributed.is_first():
             report = json.dumps(transferred.to_json(), indent=1)
@@ -334,11 +338,14 @@ class OmrTrainer(DetectionTrainer):
         with distributed.cpu_wrapper() if on_cpu else contextlib.nullcontext(), quiet():
             super()._setup_train()
         for model in (unwrap_model(self.model), self.ema.ema):
+            check_activations(model, self.state.activations, self.options.name)
             model.criterion = detection_criterion(model, self.options.loss)
         # After every epoch Ultralytics shifts an E2ELoss from one branch to the other, but only in
         # the trained model. So nothing is restored in the averaged one.
         vars(unwrap_model(self.model).criterion).update(self.state.earlier.criterion)
         self.state.precision = tested_precision(self)
+        if self.options.recalibrate and not self.resume:
+            self.state.recalibration = recalibrate(self, self.options.recalibrate)
         self.guard = NanGuard(self, self.state.earlier.guard)
         if self.options.tensorboard and distributed.is_first():
             write_scalars(self)
@@ -359,6 +366,7 @@ class OmrTrainer(DetectionTrainer):
         self.freeze_for_epoch(saved["epochs_done"] - 1)
         resume_state.restore(self, saved)
         self.state.counts, self.state.priors = saved["counts"], saved["priors"]
+        self.state.recalibration = saved.get("recalibration")
         self.state.earlier = EarlierRun(
             seconds=saved["seconds"], criterion=saved["criterion"], guard=saved["guard"]
         )

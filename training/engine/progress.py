@@ -9,10 +9,13 @@ import torch
 from ultralytics.models.yolo.detect import DetectionValidator
 from ultralytics.utils.torch_utils import unwrap_model
 
+from settings.activations import counts_text
 from training.data.label_files import LabelCounts
 from training.engine.display import TrainingDisplay, TrainingStart, TrainingStep
+from training.engine.recalibration import recalibration_text
 from training.engine.running_trainer import RunningTrainer
 from training.heads.grouped import GroupedDetect
+from training.models.activations import activation_counts
 
 
 def report_progress(trainer: RunningTrainer, display: TrainingDisplay, counts: LabelCounts) -> None:
@@ -43,12 +46,15 @@ def report_progress(trainer: RunningTrainer, display: TrainingDisplay, counts: L
 
 
 def _start(trainer: RunningTrainer, counts: LabelCounts) -> TrainingStart:
-    head = unwrap_model(trainer.model).model[-1]
+    model = unwrap_model(trainer.model)
+    head, recalibration = model.model[-1], trainer.state.recalibration
     return TrainingStart(
         model=trainer.options.name,
         n_heads=len(head.labels) if isinstance(head, GroupedDetect) else 1,
         boxes=_origin_of_boxes(trainer),
+        activations=counts_text(activation_counts(model)),
         transfer=_transfer_report(trainer),
+        recalibration=recalibration_text(recalibration) if recalibration else "",
         n_images=counts.images,
         n_symbols=counts.symbols,
         epochs_done=trainer.start_epoch,

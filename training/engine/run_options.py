@@ -1,5 +1,6 @@
 """Training settings that Ultralytics' own arguments do not cover."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,10 @@ class RunOptions:
     """Validation score that selects the best epoch; ``auto`` only before the data are opened."""
     tensorboard: bool
     """Whether to write TensorBoard event files."""
+    activations: Mapping[str, str]
+    """Activation function of each part that differs from the model's own."""
+    recalibrate: int
+    """Training images on which batch normalisation is measured again; 0 for none."""
     heads: HeadConfig | None
     """Groups of classes, each with its own head; None for a single head, or for the heads of the
     weights."""

@@ -13,6 +13,7 @@ cells of a level.
 """
 
 import copy
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -24,6 +25,9 @@ from ultralytics.utils.torch_utils import initialize_weights
 
 from settings.head_config import HeadConfig
 from training.heads.box_maps import BoxMaps
+
+GROUP = re.compile(r"\.(towers|branches)\.\d+")
+"""Index of a group's branch in the name of a tensor or a layer."""
 
 Labels = Sequence[Sequence[int]]
 """Labels of each group; every class belongs to exactly one group."""

@@ -25,7 +25,7 @@ from class_maps import ConfigError
 from training.losses.detection import detection_criterion, wrap_assigners
 from training.memory import cuda
 from training.memory.fake_sizes import FakeSizes, RecordedAssigner
-from training.memory.meta_model import replace_tensors, trained_model
+from training.memory.meta_model import initial_model, replace_tensors
 from training.memory.step_spec import HALF_DTYPES, StepSpec
 from training.memory.timeline import Recorder, Timeline
 from training.runtime.devices import memory_format_of
@@ -44,7 +44,7 @@ def recorded_step(spec: StepSpec) -> tuple[Timeline, int]:
     Returns:
         Timeline of the step, and the number of anchor points per image.
     """
-    model = trained_model(spec.model, spec.n_classes, spec.heads, real=False, trust=spec.trust)
+    model = initial_model(spec, real=False)
     model.args = get_cfg()
     fake = FakeTensorMode(allow_non_fake_inputs=True)
     with fake:

@@ -4,7 +4,6 @@ Tensors on the ``meta`` device have a shape but no storage, so that even the lar
 memory, and no random weights have to be drawn. The head gets the form that it has in training.
 """
 
-import copy
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -15,9 +14,11 @@ from ultralytics.nn.modules.block import DFL
 from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import ConfigError
+from settings.activations import parse_activations
 from settings.head_config import HeadConfig
 from training.heads.grouped import GroupedDetect
-from training.models.building import activation_kept
+from training.memory.step_spec import StepSpec
+from training.models.building import build_network, network_like
 from training.models.checkpoints import load_weights, weights_file
 from training.models.meta_tensors import MetaTensors
 from training.models.transfer import set_head, transfer
@@ -32,6 +33,7 @@ def trained_model(
     *,
     real: bool = True,
     trust: bool = False,
+    activation: str = "",
 ) -> DetectionModel:
     """Build a model in its initial state for training.
 
@@ -42,20 +44,23 @@ def trained_model(
         real: Whether to initialise the weights; False builds a meta model. Weights from a file
             have values in either case.
         trust: Load pickled weights even if that executes their code.
+        activation: Value of ``omr train --activation``.
 
     Returns:
         Model on the CPU, or on the ``meta`` device.
 
     Raises:
-        ConfigError: The model is unknown, or the groups have another number of classes.
+        ConfigError: The model or the activation is unknown, or the groups have another number of
+            classes.
         InputError: The weights file is missing or does not contain a detection model.
     """
-    file = model_file(name)
+    file, chosen = model_file(name), parse_activations(activation)
     if weights := weights_file(name):
-        return _from_weights(load_weights(weights, trust=trust), weights, n_classes, heads)
+        source = load_weights(weights, trust=trust)
+        return _from_weights(source, weights, n_classes, heads, chosen)
     names = _names(n_classes, heads, {})
-    with quiet(), activation_kept(), nullcontext() if real else MetaTensors({torch.tensor}):
-        model = DetectionModel(read_model(file), nc=n_classes, verbose=False)
+    with quiet(), nullcontext() if real else MetaTensors({torch.tensor}):
+        model = build_network(read_model(file), n_classes, chosen)
     head = model.model[-1]
     if head.reg_max > 1 and not real:
         head.dfl = DFL(head.reg_max)  # with values, because set_head reads them
@@ -63,6 +68,18 @@ def trained_model(
     with nullcontext() if real else MetaTensors({torch.tensor, torch.ones}):
         set_head(model, names, heads, signed=False)
     return model
+
+
+def initial_model(spec: StepSpec, *, real: bool) -> DetectionModel:
+    """Build the model of a training step, as :func:`trained_model`."""
+    return trained_model(
+        spec.model,
+        spec.n_classes,
+        spec.heads,
+        real=real,
+        trust=spec.trust,
+        activation=spec.activation,
+    )
 
 
 def replace_tensors(model: DetectionModel, replacement: Callable[[Tensor], Tensor]) -> None:
@@ -86,7 +103,11 @@ def replace_tensors(model: DetectionModel, replacement: Callable[[Tensor], Tenso
 
 
 def _from_weights(
-    source: DetectionModel, file: Path, n_classes: int, heads: HeadConfig | None
+    source: DetectionModel,
+    file: Path,
+    n_classes: int,
+    heads: HeadConfig | None,
+    chosen: Mapping[str, str],
 ) -> DetectionModel:
     """Build the initial model of a run that starts from weights."""
     names = _names(n_classes, heads, source.names)
@@ -95,8 +116,8 @@ def _from_weights(
             f"{file}: several heads for {len(source.names)} classes cannot be transferred to "
             f"{n_classes}; use weights with a single head"
         )
-    with quiet(), activation_kept():
-        model = DetectionModel(copy.deepcopy(source.yaml), nc=n_classes, verbose=False)
+    with quiet():
+        model = network_like(source, n_classes, chosen)
     transfer(source, model, names, heads)
     return model
 

@@ -24,7 +24,7 @@ from class_maps import ConfigError
 from training.losses.assigner_factory import PairCounter
 from training.losses.detection import detection_criterion
 from training.memory.fake_step import optimizer_of
-from training.memory.meta_model import trained_model
+from training.memory.meta_model import initial_model
 from training.memory.step_spec import HALF_DTYPES, StepSpec
 from training.runtime.devices import memory_format_of
 from training.runtime.nan_guard import NanGuard
@@ -147,7 +147,7 @@ class _Training:
     def __init__(self, spec: StepSpec) -> None:
         self.spec, self.device = spec, torch.device(spec.device)
         self.order = memory_format_of(self.device, training=True)
-        model = trained_model(spec.model, spec.n_classes, spec.heads, trust=spec.trust)
+        model = initial_model(spec, real=True)
         model = model.to(self.device)
         self.model = model.to(memory_format=self.order)
         self.model.args = get_cfg()

@@ -24,6 +24,8 @@ class StepSpec:
 
     model: str
     """Value of ``omr train --model``."""
+    activation: str = ""
+    """Value of ``omr train --activation``."""
     trust: bool = False
     """Whether pickled weights may be loaded even if that executes their code."""
     n_classes: int

@@ -15,7 +15,7 @@ from typing import Any
 from torch import nn
 
 from class_maps import ConfigError, short_list
-from settings.activations import LEAKY, PARTS, leaky_slope
+from settings.activations import LEAKY, PARTS, leaky_name, leaky_slope
 
 KINDS: dict[str, type[nn.Module]] = {
     "silu": nn.SiLU,
@@ -28,7 +28,7 @@ KINDS: dict[str, type[nn.Module]] = {
 }
 """Module of each activation function."""
 GATES = {"ChannelAttention", "SpatialAttention"}
-"""Layers of Ultralytics whose sigmoid weights a map: it is no activation between convolutions."""
+"""Layers of Ultralytics whose sigmoid weights a map, rather than following a convolution."""
 MOST_LAYERS = 5
 """Maximum number of layers that a message names."""
 
@@ -80,7 +80,7 @@ def activation_name(kind: str, slope: float = 0.0) -> str:
     """
     names = {module.__name__: name for name, module in KINDS.items()}
     name = names.get(kind, kind)
-    return f"{name}:{slope:g}" if name == LEAKY else name
+    return leaky_name(slope) if name == LEAKY else name
 
 
 def is_activation(name: str, kind: str, parent: str) -> bool:

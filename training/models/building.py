@@ -8,8 +8,13 @@ from typing import Any
 from ultralytics.nn.modules.conv import Conv
 from ultralytics.nn.tasks import DetectionModel
 
-from training.heads.grouped import use_depthwise_towers
-from training.models.activations import check_activations, set_activations
+from training.heads.grouped import GROUP, use_depthwise_towers
+from training.models.activations import (
+    activations_of,
+    check_activations,
+    overridden,
+    set_activations,
+)
 from training.models.variants import DEPTHWISE
 
 
@@ -35,6 +40,24 @@ def build_network(
     set_activations(model, activations or {})
     check_activations(model, activations or {}, "the new network")
     return model
+
+
+def network_like(
+    source: DetectionModel, n_classes: int, activations: Mapping[str, str]
+) -> DetectionModel:
+    """Build a network of the architecture of another one, with initial values.
+
+    Args:
+        source: Network to resemble; if its head has several groups, the result has a single head.
+        n_classes: Number of classes.
+        activations: Activation functions by part; those of ``source`` for parts that it lacks.
+
+    Raises:
+        ValueError: An activation function is unknown.
+    """
+    grouped = overridden(activations_of(source), activations, source.yaml)
+    single = {GROUP.sub("", layer): name for layer, name in grouped.items()}
+    return build_network(source.yaml, n_classes, single)
 
 
 @contextlib.contextmanager

@@ -9,9 +9,8 @@ Shapes: C classes.
 """
 
 import copy
-import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,17 @@ from ultralytics.nn.modules.head import Detect
 from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import InputError
+from settings.activations import PARTS
 from settings.head_config import HeadConfig
 from training.heads.distance_bins import allow_below_zero, bin_values, set_bins
-from training.heads.grouped import GroupedDetect, clones_towers, divided, widen_towers
+from training.heads.grouped import (
+    GROUP,
+    GroupedDetect,
+    clones_towers,
+    divided,
+    widen_towers,
+)
+from training.models.activations import activations_of
 
 REPORT_FILE = "transfer.json"
 """File in the run folder."""
@@ -34,8 +41,6 @@ their backbone, all match."""
 COPIED_MARK = 4093
 """Value that marks copied entries; no new layer contains it."""
 BINS = ".dfl.conv.weight"
-GROUP = re.compile(r"\.(towers|branches)\.\d+")
-"""Index of a group's branch in the name of a tensor."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,6 +60,8 @@ class TransferReport:
     new_classes: tuple[str, ...] = ()
     boxes: bool = True
     """Whether the box branches are those of the weights, rather than new ones."""
+    activations: dict[str, str] = field(default_factory=dict)
+    """Parts whose activation function is not that of the weights, such as ``silu -> relu``."""
 
     def to_json(self) -> dict[str, Any]:
         """Convert the report to types that JSON can represent."""
@@ -77,6 +84,9 @@ class TransferReport:
         n_known, n_all = len(self.classes), len(self.classes) + len(self.new_classes)
         rows = f"classes: {n_known} of {n_all} by name"
         lines = [*shown, f"{rows}; new: {names}" if names else rows]
+        if self.activations:
+            changes = ", ".join(f"{part} {change}" for part, change in self.activations.items())
+            lines.append(f"activations: {changes}, so the copied weights compute another function")
         return lines if self.boxes else [*lines, "boxes: start as in a new model"]
 
 
@@ -145,7 +155,18 @@ def transfer(
     set_head(target, names, new_heads, signed=signed)
     classes = _has_copied_last_layer(copies, "cv3", target)
     known = [name for name, row in zip(names, rows.tolist(), strict=True) if classes and row >= 0]
-    return _report(source, marked, copies, by_name, names, known, boxes=boxes)
+    report = _report(source, marked, copies, by_name, names, known, boxes=boxes)
+    return replace(report, activations=_changed_activations(source, target))
+
+
+def _changed_activations(source: DetectionModel, target: DetectionModel) -> dict[str, str]:
+    """Return the activation functions before and after, for each part where they differ."""
+    before, after = activations_of(source), activations_of(target)
+    return {
+        part: f"{before[part]} -> {after[part]}"
+        for part in PARTS
+        if part in before and part in after and before[part] != after[part]
+    }
 
 
 def check_fit(source: DetectionModel, target: DetectionModel, file: Path, name: str) -> None:

@@ -75,7 +75,7 @@ def _varied_rows(rows: Sequence[Row], replaced: set[bool]) -> list[Row]:
 
 
 def _attention(row: Row) -> bool | None:
-    """Return whether a block has attention; None if it is no block of YOLO11 or later."""
+    """Return whether a block has attention; None for blocks before YOLO11."""
     block, args = row[2], row[3]
     if block == "C3k2":
         return len(args) > 3 and bool(args[3])

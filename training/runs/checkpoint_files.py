@@ -10,6 +10,7 @@ from ultralytics.utils.torch_utils import unwrap_model
 from class_maps import ConfigError
 from converters.files.atomic_files import atomic_file
 from settings.run_files import STATE_FILE
+from training.models.activations import activation_counts, check_activations
 from training.models.checkpoints import save_weights
 from training.runs import resume_state
 from training.runs.run_state import RunState
@@ -54,6 +55,7 @@ def finish_run(weights: Path) -> None:
 def _write_weights(trainer: UltralyticsTrainer, state: RunState) -> None:
     """Write ``last.pt``, and ``best.pt`` if this epoch is the best."""
     model = unwrap_model(trainer.ema.ema)
+    check_activations(model, state.activations, f"{trainer.last}: not written")
     training = replace(state.training, conf=state.conf) if state.training else None
     is_best = trainer.best_fitness == trainer.fitness
     files = (trainer.last, trainer.best) if is_best else (trainer.last,)
@@ -65,6 +67,8 @@ def _write_report(trainer: UltralyticsTrainer, state: RunState) -> None:
     report = {
         "epochs": trainer.epoch + 1,
         "precision": state.precision,
+        "activations": activation_counts(unwrap_model(trainer.ema.ema)),
+        "recalibration": state.recalibration,
         "priors": None if state.priors is None else state.priors.tolist(),
         "augmented": {
             name: {"seen": seen, "dropped": dropped}
@@ -82,6 +86,7 @@ def write_state(trainer: UltralyticsTrainer, state: RunState, guard: dict[str, i
         "counts": state.counts,
         "priors": state.priors,
         "used": state.precision,
+        "recalibration": state.recalibration,
         "guard": guard,
     }
     file = state.state_file

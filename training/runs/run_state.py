@@ -44,6 +44,11 @@ class RunState:
     """Confidence threshold chosen in the last validation; None without validation."""
     transferred: TransferReport | None = None
     """Report on the weights that the model was initialised from; None for a model from scratch."""
+    activations: dict[str, str] = field(default_factory=dict)
+    """Activation functions that the model must have, see :mod:`training.models.activations`."""
+    recalibration: dict[str, Any] | None = None
+    """Images on which batch normalisation was measured again, and the validation score before and
+    after; None if it was not."""
     files: list[str] = field(default_factory=list)
     """Images of the batches since the last optimiser step."""
     batches_done: int = 0

@@ -369,6 +369,7 @@ def test_the_command_repeats_the_request(data: Path, tmp_path: Path) -> None:
         joint=(other,),
         sampling_weights=(2, 1),
         merge_classes=("stem",),
+        activation="relu",
         precision="fp32",
         seed=3,
         mosaic=0.5,
@@ -378,7 +379,7 @@ def test_the_command_repeats_the_request(data: Path, tmp_path: Path) -> None:
     assert shlex.split(result.recommendation.command) == [
         "omr", "train", str(data), str(other), "--sampling-weights", "2:1",
         "--merge-classes", "stem", "--model",
-        "omr-tiny", "--precision", "fp32", "--mosaic", "0.5", "--seed", "3",
+        "omr-tiny", "--activation", "relu", "--precision", "fp32", "--mosaic", "0.5", "--seed", "3",
         "--balance-classes", "--imgsz", "64", "--batch", "4", "--out", "run",
     ]  # fmt: skip
     plain = strict(result)

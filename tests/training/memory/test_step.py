@@ -120,7 +120,7 @@ def test_memory_grows_with_batch_and_image_size(memory: StepMemory) -> None:
 def test_more_batch_sizes_need_no_other_model(
     monkeypatch: pytest.MonkeyPatch, memory: StepMemory
 ) -> None:
-    monkeypatch.setattr(fake_step, "trained_model", None)  # building a model would fail
+    monkeypatch.setattr(fake_step, "initial_model", None)  # building a model would fail
 
     assert len(memory_over_batch(SMALL, range(1, 100))) == 99
 

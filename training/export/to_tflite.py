@@ -119,8 +119,9 @@ def _fold(graph: Any, code_of: Any, operator: Any) -> None:  # noqa: ANN401
         if code_of(node) != operator.LEAKY_RELU:
             continue
         before, after = writer.get(int(node.inputs[0])), readers.get(int(node.outputs[0]), [])
-        is_int8 = before is not None and code_of(before) == operator.DEQUANTIZE
-        if not is_int8 or not after or any(code_of(n) != operator.QUANTIZE for n in after):
+        if before is None or code_of(before) != operator.DEQUANTIZE:
+            continue
+        if not after or any(code_of(reader) != operator.QUANTIZE for reader in after):
             continue
         if len(readers[int(before.outputs[0])]) == 1:
             unused.add(id(before))

@@ -7,10 +7,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from engraved import engraved_pages
 from tflite_files import write_network
+from torch import nn
 from typer.testing import CliRunner
+from ultralytics.nn.modules.conv import Conv
+from ultralytics.nn.tasks import DetectionModel
 
 import class_maps
 from benchmarks.npu import compared, tiles_of_split
@@ -24,7 +28,9 @@ from omr.scoring.score import score_model
 from reading.decoding import decoding_file, read_decoding
 from reading.exported_network import open_exported
 from settings.published import DEFAULT_WEIGHTS, weights_path
-from training.export.vela import DEFAULT_TARGETS, parse_targets
+from training.export.tflite import TfliteOptions, export_tflite
+from training.export.vela import DEFAULT_TARGETS, TARGETS, npu_figures, parse_targets
+from training.models.zoo import model_file
 from training.predict.tile_network import TorchNetwork
 
 pytestmark = pytest.mark.npu
@@ -72,7 +78,7 @@ def test_int8_finds_what_torch_finds(exported: Path, data: Path) -> None:
     n_expected = result.same + result.lost
     assert n_expected > 500
     assert result.lost <= 0.01 * n_expected
-    assert result.new <= 0.02 * n_expected
+    assert result.new <= 0.04 * n_expected  # duplicates; 0.17 with ranges from the images
 
 
 def test_int8_scores_as_torch_does(exported: Path, data: Path) -> None:
@@ -127,6 +133,21 @@ def test_a_file_in_float_is_refused(tmp_path: Path) -> None:
     )
     (figures,) = model_figures([write_network(tmp_path / "int8.tflite")], parse_targets(["u55-32"]))
     assert set(figures.targets[0].npu_operators) == {"Conv2D"}  # divided into several
+
+
+def test_leaky_relus_run_on_the_npu(tmp_path: Path) -> None:
+    model = DetectionModel(model_file("omr-tiny"), nc=2, verbose=False)
+    activation = nn.LeakyReLU(0.1)
+    convolutions = [module for module in model.modules() if isinstance(module, Conv)]
+    for convolution in convolutions:
+        convolution.act = activation
+    file = tmp_path / "leaky.tflite"
+    samples = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
+    options = TfliteOptions(samples=samples)
+    export_tflite(model, file, decoding_file(file), imgsz=64, options=options)
+    figures = npu_figures(file, TARGETS["ethos-u55-256"])
+    assert figures.cpu_operators == {}
+    assert figures.npu_operators["LeakyRelu"] == len(convolutions)
 
 
 @pytest.mark.parametrize("size", [8, 1000, 500_000])

@@ -6,6 +6,7 @@ The file ends before the decoding of boxes by default, because int8 cannot repre
 
 import json
 import tempfile
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -114,7 +115,9 @@ def _converted(
     """Convert a network with the tools for NPUs."""
     with tempfile.TemporaryDirectory(prefix="omr-tflite-") as temporary:
         folder = Path(temporary)
-        torch.export.save(exported_program(network, imgsz), folder / to_tflite.PROGRAM)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about anchor points that are parts of one tensor
+            torch.export.save(exported_program(network, imgsz), folder / to_tflite.PROGRAM)
         if samples is not None:
             np.save(folder / to_tflite.SAMPLES, samples)
             (folder / to_tflite.RANGES).write_text(json.dumps(ranges), "utf-8")

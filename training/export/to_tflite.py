@@ -119,16 +119,20 @@ def _fold(graph: Any, code_of: Any, operator: Any) -> None:  # noqa: ANN401
         if code_of(node) != operator.LEAKY_RELU:
             continue
         before, after = writer.get(int(node.inputs[0])), readers.get(int(node.outputs[0]), [])
-        is_int8 = before is not None and code_of(before) == operator.DEQUANTIZE
-        if not is_int8 or not after or any(code_of(n) != operator.QUANTIZE for n in after):
+        around = [(before, operator.DEQUANTIZE), *((n, operator.QUANTIZE) for n in after)]
+        if not after or any(n is None or code_of(n) != code for n, code in around):
             continue
-        if len(readers[int(before.outputs[0])]) == 1:
-            unused.add(id(before))
-        node.inputs, node.outputs = [before.inputs[0]], [after[0].outputs[0]]
-        unused.add(id(after[0]))
-        for quantize in after[1:]:  # from int8 to another scale
-            quantize.inputs = [after[0].outputs[0]]
+        unused |= _fold_node(node, before, after, readers)
     graph.operators = [node for node in graph.operators if id(node) not in unused]
+
+
+def _fold_node(node: Any, before: Any, after: list[Any], readers: dict[int, list[Any]]) -> set[int]:  # noqa: ANN401
+    """Connect a LeakyReLU to int8 tensors, and return the ids of operators that are not needed."""
+    node.inputs, node.outputs = [before.inputs[0]], [after[0].outputs[0]]
+    for quantize in after[1:]:  # from int8 to another scale
+        quantize.inputs = [after[0].outputs[0]]
+    is_shared = len(readers[int(before.outputs[0])]) > 1
+    return {id(after[0])} if is_shared else {id(after[0]), id(before)}
 
 
 if __name__ == "__main__":

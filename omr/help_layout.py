@@ -34,10 +34,14 @@ PANELS: dict[str, dict[str, tuple[str, ...]]] = {
         "Report": ("wanted", "report"),
     },
     "show": {
+        "Page": ("page", "split"),
+        "Data before conversion": ("classes", "annotation_set"),
+        "Picture": ("only", "names", "scale"),
         "Probabilities": ("scores", "weights", "device", "trust"),
     },
     "profile": {
-        "Measurement": ("steps", "trace"),
+        "Measurement": ("steps",),
+        "Output": ("trace", "force", "as_json"),
     },
     "predict": {
         "Pages": ("staff_space", "scale", "dpi", "max_pixels"),

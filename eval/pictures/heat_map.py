@@ -28,7 +28,8 @@ def heated(picture: Pixels, probabilities: NDArray[np.float32]) -> Pixels:
         probabilities: Values from 0 to 1, of any resolution.
     """
     height, width = picture.shape[:2]
-    values = cv2.resize(probabilities, (width, height), interpolation=cv2.INTER_NEAREST)
+    resized = cv2.resize(probabilities, (width, height), interpolation=cv2.INTER_NEAREST)
+    values = np.asarray(resized, np.float32)
     mixed = cv2.addWeighted(colours(values), OPACITY, picture, 1 - OPACITY, 0.0)
     return np.where((values >= LOWEST)[:, :, None], mixed, picture)
 

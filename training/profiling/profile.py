@@ -5,6 +5,7 @@ Main path: :func:`profile_training` → :class:`_Profiler` → :func:`take_step`
 is the same in every step.
 """
 
+import errno
 import os
 from collections.abc import Callable, Iterable
 from contextlib import closing
@@ -206,6 +207,9 @@ class _Profiler:
     def _write_trace(self, file: Path) -> None:
         profiler = self._profiled(supported_activities(), TRACE_STEPS)
         profiler.export_chrome_trace(str(file))
+        # The profiler does not report a full disk.
+        if not file.read_bytes().rstrip().endswith(b"}"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
 
     def _profiled(self, activities: Iterable[ProfilerActivity], n: int) -> torch_profile:
         """Take steps under the profiler of torch."""

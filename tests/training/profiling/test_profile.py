@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -143,3 +144,15 @@ def test_several_devices(dataset: Path, tmp_path: Path) -> None:
     assert str(error.value) == (
         "omr profile: runs on one device; give one --device, without torchrun"
     )
+
+
+def test_a_trace_that_does_not_fit_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def export(file: str) -> None:
+        Path(file).write_text('{"traceEvents": [{')
+
+    profiler = SimpleNamespace(export_chrome_trace=export)
+    monkeypatch.setattr(profiling._Profiler, "_profiled", lambda *_arguments: profiler)
+    with pytest.raises(OSError, match="No space left on device"):
+        profiling._Profiler.__new__(profiling._Profiler)._write_trace(tmp_path / "t.json")

@@ -48,7 +48,6 @@ state is not restored it is 1.3, on a CPU it is 0."""
         "training.runtime.distributed:leave",
         "training.runs.provenance:_device_name",
         "training.data.dataset:build_loader",
-        "training.engine.omr_trainer:OmrTrainer.__init__",
         "training.engine.omr_trainer:OmrTrainer.build_dataset",
         "training.engine.omr_trainer:OmrTrainer._setup_train",
         "training.assigners.assignment:on_device",

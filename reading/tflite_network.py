@@ -114,7 +114,7 @@ def _quantized(values: NDArray[np.float32], details: Any) -> NDArray[Any]:  # no
         return values
     limits = np.iinfo(details["dtype"])
     levels = np.rint(values / scale) + zero_point
-    return levels.clip(limits.min, limits.max).astype(details["dtype"])
+    return np.asarray(levels.clip(limits.min, limits.max), details["dtype"])
 
 
 def _dequantized(levels: NDArray[Any], details: Any) -> NDArray[np.float32]:  # noqa: ANN401
@@ -122,4 +122,4 @@ def _dequantized(levels: NDArray[Any], details: Any) -> NDArray[np.float32]:  # 
     scale, zero_point = details["quantization"]
     if not scale:
         return np.asarray(levels, np.float32)
-    return (levels.astype(np.float32) - zero_point) * np.float32(scale)
+    return np.asarray((levels.astype(np.float32) - zero_point) * scale, np.float32)

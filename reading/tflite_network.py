@@ -84,7 +84,7 @@ class TfliteNetwork:
 
     def _output(self, tile: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Run the network on an RGB tile, shape ``(S, S, 3)``, and decode its output."""
-        pixels = _quantized(tile[None].astype(np.float32) / 255, self._input)
+        pixels = _quantized(np.asarray(tile[None] / 255, np.float32), self._input)
         outputs = self._run(**{self._decoding.input: pixels})
         values = {name: _dequantized(outputs[name], self._outputs[name]) for name in outputs}
         return decode(values, self._decoding)

@@ -1,5 +1,6 @@
 """Networks in files of other formats, which are read without torch."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -7,17 +8,21 @@ from reading.network import Network
 from reading.onnx_network import OnnxNetwork
 from reading.tflite_network import TfliteNetwork
 
-READERS = {".onnx": OnnxNetwork, ".tflite": TfliteNetwork}
-"""Class that runs the files of each suffix."""
-LIBRARIES = ("onnxruntime", "ai-edge-litert")
-"""Package of the library that runs each kind of file, in the order of ``READERS``."""
-
 
 class ExportedNetwork(Network, Protocol):
     """A network with the training record of its file."""
 
     record: str
     """Training record as JSON; empty if the file contains none."""
+
+
+READERS: dict[str, Callable[..., ExportedNetwork]] = {
+    ".onnx": OnnxNetwork,
+    ".tflite": TfliteNetwork,
+}
+"""Class that runs the files of each suffix."""
+LIBRARIES = ("onnxruntime", "ai-edge-litert")
+"""Package of the library that runs each kind of file, in the order of ``READERS``."""
 
 
 def is_exported(file: Path) -> bool:

@@ -84,7 +84,7 @@ class TfliteNetwork:
 
     def _output(self, tile: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Run the network on an RGB tile, shape ``(S, S, 3)``, and decode its output."""
-        pixels = _quantized(tile[None].astype(np.float32) / 255, self._input)
+        pixels = _quantized(np.asarray(tile[None] / 255, np.float32), self._input)
         outputs = self._run(**{self._decoding.input: pixels})
         values = {name: _dequantized(outputs[name], self._outputs[name]) for name in outputs}
         return decode(values, self._decoding)
@@ -114,7 +114,7 @@ def _quantized(values: NDArray[np.float32], details: Any) -> NDArray[Any]:  # no
         return values
     limits = np.iinfo(details["dtype"])
     levels = np.rint(values / scale) + zero_point
-    return levels.clip(limits.min, limits.max).astype(details["dtype"])
+    return np.asarray(levels.clip(limits.min, limits.max), details["dtype"])
 
 
 def _dequantized(levels: NDArray[Any], details: Any) -> NDArray[np.float32]:  # noqa: ANN401
@@ -122,4 +122,4 @@ def _dequantized(levels: NDArray[Any], details: Any) -> NDArray[np.float32]:  # 
     scale, zero_point = details["quantization"]
     if not scale:
         return np.asarray(levels, np.float32)
-    return (levels.astype(np.float32) - zero_point) * np.float32(scale)
+    return np.asarray((levels.astype(np.float32) - zero_point) * scale, np.float32)

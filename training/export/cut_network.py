@@ -27,7 +27,7 @@ class RawHead(nn.Module):
 
     def __init__(self, head: Detect) -> None:
         super().__init__()
-        self.i, self.f, self.type = head.i, head.f, head.type  # as Ultralytics numbers layers
+        _number_as(head, self)
         self.boxes, self.scores = head.cv2, head.cv3
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
@@ -65,6 +65,24 @@ class CutNetwork(nn.Module):
         return tuple(logits.permute(0, 2, 3, 1) for logits in self.model(_channels_first(pixels)))
 
 
+class DecodedHead(nn.Module):
+    """Detection head that returns boxes and scores apart, because they need different scales.
+
+    Args:
+        head: Head with one box for all classes.
+    """
+
+    def __init__(self, head: Detect) -> None:
+        super().__init__()
+        _number_as(head, self)
+        self.head = head
+
+    def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return boxes as centre, width and height, ``(B, 4, A)``, and scores, ``(B, C, A)``."""
+        raw = self.head.forward_head(list(maps), **self.head.one2many)
+        return self.head._get_decode_boxes(raw), raw["scores"].sigmoid()
+
+
 class DecodedNetwork(nn.Module):
     """Network with the decoding of its head.
 
@@ -75,11 +93,18 @@ class DecodedNetwork(nn.Module):
     def __init__(self, model: DetectionModel) -> None:
         super().__init__()
         self.model = _fused(model)
+        self.model.model[-1] = DecodedHead(self.model.model[-1])
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return boxes as centre, width and height, ``(B, 4, A)``, and scores, ``(B, C, A)``."""
-        output: Tensor = self.model(_channels_first(pixels))[0]
-        return output[:, :4], output[:, 4:]
+        """Return boxes and scores of pixels, see :class:`CutNetwork` and :class:`DecodedHead`."""
+        boxes, scores = self.model(_channels_first(pixels))
+        return boxes, scores
+
+
+def _number_as(head: Detect, new: nn.Module) -> None:
+    """Give a module the number, the inputs and the kind of a head, which Ultralytics reads."""
+    for name in ("i", "f", "type"):
+        setattr(new, name, getattr(head, name))
 
 
 def _fused(model: DetectionModel) -> Any:  # noqa: ANN401

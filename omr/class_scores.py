@@ -82,5 +82,5 @@ def class_scores(
         name=name,
         values=score_map(page, lambda tiles: network.class_scores(tiles, label)),
         n_tiles=int(page.grid.has_ink.sum()),
-        remarks=page.remarks,
+        remarks=tuple(f"{chosen.path.name}: {remark}" for remark in page.remarks),
     )

@@ -108,8 +108,6 @@ def show(
         annotation_set=annotation_set,
         workers=n_processes(),
     )
-    for warning in chosen.warnings:
-        note(warning)
     options = PictureOptions(only=only or (), scale=scale, names=names)
     target = out or Path(f"show-{chosen.path.stem}.png")
     drawn = None
@@ -118,9 +116,9 @@ def show(
         with loading_torch(as_json=as_json):
             import training  # noqa: F401  # imports torch
         drawn = class_scores(weights, scores, chosen, device=device, trust=trust)
-        for remark in drawn.remarks:
-            note(f"{chosen.path.name}: {remark}")
     result = draw_page(chosen, options, target, force=force, scores=drawn)
+    for warning in (*chosen.warnings, *(drawn.remarks if drawn else ())):
+        note(warning)
     _print_result(result, results(as_json=as_json))
     if as_json:
         print_json(result)

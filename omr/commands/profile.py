@@ -13,7 +13,7 @@ from omr.resolved_config import resolved_config
 from omr.settings_options import add_options, chosen_settings, require, with_recorded_imgsz
 
 SETTINGS = (
-    *("device", "workers", "model", "weights", "trust", "heads", "imgsz", "batch"),
+    *("device", "workers", "model", "activation", "weights", "trust", "heads", "imgsz", "batch"),
     *("nominal_batch", "balance_classes", "freeze", "precision", "seed", "deterministic"),
     *("assigner", "class_loss", "similarity", "mosaic", "sampling_weights", "merge_classes"),
 )

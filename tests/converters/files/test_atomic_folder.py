@@ -381,9 +381,10 @@ def test_records_are_kept_until_the_folder_has_its_name(
         assert folder == tmp_path / "out"
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr("converters.files.atomic_folder.remove_records", killed)
-        fill_with_records(tmp_path / "out")
+        with pytest.raises(KeyboardInterrupt):
+            fill_with_records(tmp_path / "out")
     assert (tmp_path / "out" / ".omr-parts" / "0.done").is_file()
     with pytest.raises(ConfigError, match="already exists"):
         fill(tmp_path / "out")

@@ -55,7 +55,7 @@ def export(
         Literal["outside", "inside"],
         typer.Option(
             help="Decoding of boxes: outside (OUT.json describes it), or inside the file, which "
-            "loses detections in int8."
+            "loses most detections in int8."
         ),
     ] = "outside",
     trust: Trust = False,
@@ -87,7 +87,7 @@ def export(
     say(f"activations: {counts_text(result.activations)}")
     _print_notes(result, export_format)
     if int8 and decode == "inside":
-        note("int8 boxes and scores are coarse; compare omr eval with the default, outside")
+        note("decoding in int8 loses most detections; use --decode outside, or compare omr eval")
     if as_json:
         print_json(
             {

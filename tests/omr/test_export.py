@@ -248,8 +248,8 @@ def test_tflite_without_the_tools(
     (tmp_path / "m.tflite.json").write_text("mine")
     taken = run(weights, "--format", "tflite", "--out", tmp_path / "m.tflite")
     assert error_of(taken, ConfigError) == (
-        f"{tmp_path}/m.tflite.json: already exists; choose another file, or use --force to replace "
-        "it"
+        f"{tmp_path}: already contains m.tflite.json; choose another folder, or use --force to "
+        "replace it"
     )
 
 

@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from os.path import commonpath
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,23 @@ def model_figures(
         _figures(source, targets, imgsz=imgsz, trust=trust, converting=converting)
         for source in sources
     ]
+
+
+def model_names(sources: Sequence[Path]) -> list[str]:
+    """Name files: by their file names, or by the part of their paths in which they differ.
+
+    Args:
+        sources: One file or more; ``runs/a/weights/best.pt`` beside ``runs/b/weights/best.pt`` is
+            called ``a``.
+    """
+    names = [source.name for source in sources]
+    if len({*sources}) == len({*names}):
+        return names
+    folder = commonpath(source.absolute().parent for source in sources)
+    parts = [list(source.absolute().relative_to(folder).parts) for source in sources]
+    while len({path[-1] for path in parts}) == 1 and all(len(path) > 1 for path in parts):
+        parts = [path[:-1] for path in parts]
+    return ["/".join(path) for path in parts]
 
 
 def _figures(

@@ -81,8 +81,8 @@ def atomic_folder(
 
 def _remove_records(real: Path) -> None:
     """Remove the records from a complete folder, possibly of a process that was killed."""
-    if (real / LIST).is_file():
-        with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):
+        if (real / LIST).is_file():
             remove_records(real)
 
 

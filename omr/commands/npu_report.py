@@ -13,6 +13,7 @@ from settings.training import MAX_IMGSZ
 
 if TYPE_CHECKING:
     from omr.npu_figures import ModelFigures
+    from training.export.vela import NpuFigures
 
 COLUMNS = "model", "NPU", "ms", "MMAC", "SRAM KiB", "DRAM KiB", "flash KiB", "on NPU", "on CPU"
 
@@ -57,7 +58,7 @@ def npu_report(
         omr npu-report run/weights/best.pt harmony-tiny --target u55-128,u85-512
     """
     with loading_torch(as_json=as_json):
-        from omr.npu_figures import model_figures
+        from omr.npu_figures import model_figures, model_names
         from training.export.vela import DEFAULT_TARGETS, parse_targets
 
     targets = parse_targets(list(words_of(target, ",".join(DEFAULT_TARGETS))))
@@ -69,20 +70,21 @@ def npu_report(
         converting=lambda file: say(f"Converting {file} to int8 ..."),
     )
     to = results(as_json=as_json)
-    rows = [_row(model, i) for model in models for i in range(len(targets))]
+    names = model_names(sources)
+    named = [*zip(names, models, strict=True)]
+    rows = [_row(name, figures) for name, model in named for figures in model.targets]
     table("Estimate by Vela, without the decoding of boxes", COLUMNS, rows, to=to)
     for chosen in targets:
         say(f"{chosen.accelerator}: {chosen.system}, {chosen.memory_mode}", to=to)
-    for model in models:
-        _say_operators(model)
+    for name, model in named:
+        _say_operators(name, model)
     if as_json:
         print_json(_json(models))
 
 
-def _row(model: "ModelFigures", index: int) -> list[object]:
-    figures = model.targets[index]
+def _row(name: str, figures: "NpuFigures") -> list[object]:
     return [
-        model.source.name,
+        name,
         figures.target.accelerator,
         f"{figures.ms:.2f}",
         f"{figures.macs / 1e6:,.1f}",
@@ -94,14 +96,14 @@ def _row(model: "ModelFigures", index: int) -> list[object]:
     ]
 
 
-def _say_operators(model: "ModelFigures") -> None:
+def _say_operators(name: str, model: "ModelFigures") -> None:
     """List the operators of a model; for the CPU on each target that leaves some to it."""
     first = model.targets[0]
-    say(f"{model.source.name}: {_counts(first.npu_operators)}")
+    say(f"{name}: {_counts(first.npu_operators)}")
     for figures in model.targets:
         if figures.cpu_operators:
             note(
-                f"{model.source.name}: {figures.target.accelerator} leaves to the CPU "
+                f"{name}: {figures.target.accelerator} leaves to the CPU "
                 f"{_counts(figures.cpu_operators)}; their time is not included"
             )
 

@@ -152,11 +152,14 @@ def _executor(workers: int) -> Any:  # noqa: ANN401
 
 def _kill(executor: Any) -> None:  # noqa: ANN401
     """End the processes of an executor at once; the next call starts new ones."""
+    manager = executor._executor_manager_thread
     processes = [*executor._processes.values()]
     for process in processes:
         process.terminate()
     for process in processes:
         process.join()
+    if manager is not None:
+        manager.join()  # until it has ended, the next call would get this executor again
 
 
 def end_with_parent(parent: int) -> None:

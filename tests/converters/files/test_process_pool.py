@@ -52,6 +52,13 @@ def test_an_error_of_the_iterable_is_raised() -> None:
         list(in_order(square, items(), 2))
 
 
+def test_processes_after_an_error_are_new() -> None:
+    """Processes that have just been ended were used again in half of the calls."""
+    for _ in range(4):
+        test_an_error_of_the_iterable_is_raised()
+        assert list(in_order(square, range(9), 2)) == [i * i for i in range(9)]
+
+
 def test_a_killed_worker_is_a_one_line_error() -> None:
     with pytest.raises(
         OmrError, match=r"^a worker process was killed, possibly because memory ran out;"

@@ -19,7 +19,7 @@ from settings.yaml_file import checked_settings, yaml_values
 KEYS = "name", "base", "runs", "grid", "eval"
 EVAL_KEYS = "data", "split", "unit"
 MAX_RUNS = 1000
-"""Maximum number of runs; more would not end within a session's time."""
+"""Maximum number of runs; a larger grid is probably a mistake."""
 NAME = re.compile(r"\w[\w.+=-]*")
 """Valid names of runs, which are also names of folders."""
 MAX_NAME = 100

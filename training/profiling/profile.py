@@ -93,7 +93,7 @@ def take_step(
     """Take a training step as Ultralytics' loop does.
 
     Args:
-        trainer: Trainer in a :func:`~training.trial.trial`.
+        trainer: Trainer of :func:`~training.single_steps.temporary_trainer`.
         criterion: Training loss.
         batch: Batch of the training loader.
         begin: Function that is called with the name of each part that begins.
@@ -116,7 +116,7 @@ class _Profiler:
     """Takes and measures steps.
 
     Args:
-        trainer: Trainer in a :func:`~training.trial.trial`.
+        trainer: Trainer of :func:`~training.single_steps.temporary_trainer`.
         config: Configuration of the training run.
         track: Wrapper around the numbers of the steps that shows progress.
     """

@@ -28,7 +28,8 @@ from benchmarks.crowded_pages import crowded_pages
 from benchmarks.timing import Cost, measured
 from converters.page import Page
 from eval.metrics.backends import Backend, run
-from eval.metrics.coco import evaluate, evaluator_input
+from eval.metrics.batches import evaluator_input
+from eval.metrics.coco import evaluate
 from eval.metrics.evaluation import evaluate_in_depth
 from eval.metrics.matching import pair_pages
 

@@ -28,7 +28,7 @@ from eval.metrics.bootstrap import (
     interval,
     page_weights,
 )
-from eval.metrics.hits import Hits, weighted_ap
+from eval.metrics.hits import Hits, Weights, weighted_ap
 from eval.reports.evaluation import Interval
 
 EASES = (0.745, 1.7915, 3.74, 5.4792)
@@ -73,13 +73,14 @@ def drawn_hits(rng: np.random.Generator, n_pages: int, rate: float) -> list[Hits
                     order
                 ],
                 is_hit=(order < len(found_scores))[None],
+                order=order,
                 n_truths=n_truths[:, None],
             )
         )
     return models
 
 
-def level_ap(models: list[Hits], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+def level_ap(models: list[Hits], weights: Weights) -> NDArray[np.float64]:
     """Return the AP of both models of each level, shape ``(L, 2, W)``."""
     ap = [weighted_ap(hits, weights)[:, 0] for hits in models]
     return np.reshape(ap, (len(EASES), 2, -1))

@@ -8,8 +8,9 @@ hotcoco (MIT licence): https://github.com/derekallman/hotcoco.
 
 import contextlib
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, islice
 from typing import Any, Literal, TypeAlias
 
 import hotcoco
@@ -37,6 +38,63 @@ class EvaluatorInput:
     n_classes: int
     max_det: int
     """Number of best predictions to keep per page and class, at least 1."""
+    first_page: int = 0
+    """Index of the first page among all pages, of which these may be a part."""
+    areas: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+    """Areas of all truths and all predictions, in any unit; None for square pixels."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Curves:
+    """Precision and recall by T IoU thresholds, R recall thresholds and C classes."""
+
+    precision: NDArray[np.float64]
+    """Interpolated precision, shape ``(T, R, C)``; -1 for a class without ground truth."""
+    recall: NDArray[np.float64]
+    """Highest recall, shape ``(T, C)``; -1 for a class without ground truth."""
+
+
+def curves(
+    batches: Iterable[EvaluatorInput],
+    backend: Backend = "hotcoco",
+    iou_thresholds: Sequence[float] | None = None,
+) -> Curves:
+    """Compute the precision and recall of predictions.
+
+    With hotcoco, several batches are compared one after the other, and only about 20 bytes per
+    prediction are kept; pycocotools needs all of them at once.
+
+    Args:
+        batches: Symbols to compare, at least one batch. Of several batches, areas of predictions
+            are not used.
+        backend: Evaluator.
+        iou_thresholds: IoU thresholds; None for COCO's ten.
+    """
+    rest = iter(batches)
+    first = next(rest)
+    others = [*islice(rest, 1)]
+    if not others:
+        evaluator = run(first, backend, iou_thresholds=iou_thresholds)
+    elif backend == "hotcoco":
+        evaluator = _streamed(chain([first], others, rest), iou_thresholds)
+    else:
+        evaluator = run(joined([first, *others, *rest]), backend, iou_thresholds=iou_thresholds)
+    return Curves(
+        precision=evaluator.eval["precision"][..., 0, 0], recall=evaluator.eval["recall"][..., 0, 0]
+    )
+
+
+def joined(batches: Sequence[EvaluatorInput]) -> EvaluatorInput:
+    """Return the pages of several batches, which follow each other, as one."""
+    areas = [data.areas for data in batches if data.areas is not None]
+    return replace(
+        batches[0],
+        truths=SymbolTable.joined([data.truths for data in batches]),
+        predictions=SymbolTable.joined([data.predictions for data in batches]),
+        areas=(np.concatenate([a for a, _ in areas]), np.concatenate([b for _, b in areas]))
+        if areas
+        else None,
+    )
 
 
 def run(
@@ -44,7 +102,6 @@ def run(
     backend: Backend = "hotcoco",
     *,
     iou_thresholds: Sequence[float] | None = None,
-    areas: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
     area_ranges: Sequence[tuple[float, float]] | None = None,
 ) -> Any:  # noqa: ANN401
     """Match predictions with ground truth, and compute precision and recall.
@@ -53,7 +110,6 @@ def run(
         data: Symbols to compare.
         backend: Evaluator.
         iou_thresholds: IoU thresholds; None for COCO's ten.
-        areas: Areas of all truths and all predictions, in any unit; None for square pixels.
         area_ranges: Smallest and largest area of the truths that count; predictions outside that
             find no truth are ignored. None for all sizes.
 
@@ -61,8 +117,7 @@ def run(
         ``COCOeval`` of the backend after ``accumulate``, with page indices as image ids, labels as
         category ids, and ids from 1 in the order of the tables.
     """
-    truth_areas, prediction_areas = areas or (None, None)
-    limits = EVERY_SIZE if area_ranges is None else area_ranges
+    truth_areas, prediction_areas = data.areas or (None, None)
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
         if backend == "hotcoco":
             evaluator = hotcoco.COCOeval(*_hotcoco_input(data, truth_areas, prediction_areas))
@@ -72,15 +127,47 @@ def run(
                 _coco_dataset(data.predictions, data.n_classes, prediction_areas),
                 "bbox",
             )
-        if iou_thresholds is not None:
-            evaluator.params.iouThrs = list(iou_thresholds)
-        # `summarize` supports no other limits than 100; curves are read from `eval` by index.
-        evaluator.params.maxDets = [data.max_det]
-        evaluator.params.areaRng = [list(pair) for pair in limits]
-        evaluator.params.areaRngLbl = ["all", *map(str, range(1, len(limits)))]
+        _set_params(evaluator.params, data.max_det, iou_thresholds, area_ranges)
         evaluator.evaluate()
         evaluator.accumulate()
     return evaluator
+
+
+def _set_params(
+    params: Any,  # noqa: ANN401
+    max_det: int,
+    iou_thresholds: Sequence[float] | None,
+    area_ranges: Sequence[tuple[float, float]] | None,
+) -> None:
+    limits = EVERY_SIZE if area_ranges is None else area_ranges
+    if iou_thresholds is not None:
+        params.iouThrs = list(iou_thresholds)
+    # `summarize` supports no other limits than 100; curves are read from `eval` by index.
+    params.maxDets = [max_det]
+    params.areaRng = [list(pair) for pair in limits]
+    params.areaRngLbl = ["all", *map(str, range(1, len(limits)))]
+
+
+def _streamed(
+    batches: Iterator[EvaluatorInput], iou_thresholds: Sequence[float] | None
+) -> hotcoco.COCOeval:
+    """Match one batch after the other; takes a third longer than one batch with all pages."""
+    evaluator = None
+    for data in batches:
+        if evaluator is None:
+            params = hotcoco.Params(iou_type="bbox")
+            _set_params(params, data.max_det, iou_thresholds, None)
+            evaluator = hotcoco.StreamingEval(_categories(data.n_classes), params=params)
+        truth_areas = None if data.areas is None else data.areas[0]
+        evaluator.update(
+            [{"id": data.first_page + i} for i in range(data.truths.n_pages)],
+            _annotations(data.truths, truth_areas, data.first_page),
+            _result_rows(data.predictions, data.first_page),
+        )
+    assert evaluator is not None
+    finished = evaluator.finalize()
+    finished.accumulate()
+    return finished
 
 
 def _hotcoco_input(
@@ -91,54 +178,68 @@ def _hotcoco_input(
     truths, predictions = data.truths, data.predictions
     truth_coco = hotcoco.COCO.from_arrays(
         [{"id": i, "width": 1, "height": 1} for i in range(truths.n_pages)],
-        [{"id": i, "name": str(i)} for i in range(data.n_classes)],
+        _categories(data.n_classes),
         truths.pages,
         truths.labels,
         xyxy_to_xywh(truths.boxes_xyxy),
         area=truth_areas,
     )
-    boxes_xywh, scores = xyxy_to_xywh(predictions.boxes_xyxy), _scores(predictions)
-    prediction_coco = truth_coco.loadRes(
-        np.column_stack((predictions.pages, boxes_xywh, scores, predictions.labels))
-    )
+    prediction_coco = truth_coco.loadRes(_result_rows(predictions))
     if prediction_areas is not None:
         ids = np.arange(1, len(predictions.pages) + 1)
         prediction_coco.update_anns(ids=ids, area=prediction_areas)
     return truth_coco, prediction_coco, "bbox"
 
 
+def _categories(n_classes: int) -> list[dict[str, Any]]:
+    return [{"id": i, "name": str(i)} for i in range(n_classes)]
+
+
+def _result_rows(table: SymbolTable, first_page: int = 0) -> NDArray[np.float64]:
+    """Return predictions as rows of page, box as xywh, score and label, shape ``(N, 7)``."""
+    boxes_xywh = xyxy_to_xywh(table.boxes_xyxy)
+    return np.column_stack((table.pages + first_page, boxes_xywh, _scores(table), table.labels))
+
+
 def _coco_dataset(
     table: SymbolTable, n_classes: int, areas: NDArray[np.float64] | None
 ) -> coco.COCO:
+    dataset = coco.COCO()
+    dataset.dataset = {
+        "images": [{"id": i} for i in range(table.n_pages)],
+        "categories": _categories(n_classes),
+        "annotations": _annotations(table, areas),
+    }
+    dataset.createIndex()
+    return dataset
+
+
+def _annotations(
+    table: SymbolTable, areas: NDArray[np.float64] | None, first_page: int = 0
+) -> list[dict[str, Any]]:
+    """Return symbols as COCO's annotations."""
     boxes_xywh = xyxy_to_xywh(table.boxes_xyxy)
     columns = (
-        table.pages.tolist(),
+        (table.pages + first_page).tolist(),
         table.labels.tolist(),
         boxes_xywh.tolist(),
         (boxes_xywh[:, 2] * boxes_xywh[:, 3] if areas is None else areas).tolist(),
         _scores(table).tolist(),
     )
-    dataset = coco.COCO()
-    dataset.dataset = {
-        "images": [{"id": i} for i in range(table.n_pages)],
-        "categories": [{"id": i} for i in range(n_classes)],
-        "annotations": [
-            {
-                "id": i,  # from 1, because COCOeval treats a match with id 0 as no match
-                "image_id": page,
-                "category_id": label,
-                "bbox": box_xywh,
-                "area": area,
-                "iscrowd": 0,
-                "score": score,
-            }
-            for i, (page, label, box_xywh, area, score) in enumerate(
-                zip(*columns, strict=True), start=1
-            )
-        ],
-    }
-    dataset.createIndex()
-    return dataset
+    return [
+        {
+            "id": i,  # from 1, because COCOeval treats a match with id 0 as no match
+            "image_id": page,
+            "category_id": label,
+            "bbox": box_xywh,
+            "area": area,
+            "iscrowd": 0,
+            "score": score,
+        }
+        for i, (page, label, box_xywh, area, score) in enumerate(
+            zip(*columns, strict=True), start=1
+        )
+    ]
 
 
 def _scores(table: SymbolTable) -> NDArray[np.float64]:

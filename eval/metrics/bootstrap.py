@@ -36,6 +36,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from eval.metrics.hits import Weights, weighted_sums
 from eval.reports.detection import FREQUENT
 from eval.reports.evaluation import Interval
 
@@ -56,7 +57,7 @@ class SampleSize:
     """Truths of a class; of a mean, the number whose plain mean would vary as much."""
 
 
-def page_weights(n_pages: int, n_samples: int, seed: int) -> NDArray[np.float64]:
+def page_weights(n_pages: int, n_samples: int, seed: int) -> NDArray[np.uint16]:
     """Draw samples of the pages.
 
     Args:
@@ -73,11 +74,12 @@ def page_weights(n_pages: int, n_samples: int, seed: int) -> NDArray[np.float64]
     """
     if n_samples < 1:
         raise ValueError(f"n_samples must be at least 1, got {n_samples}")
-    if not n_pages:
-        return np.zeros((0, 1 + n_samples))
-    shares = np.full(n_pages, 1 / n_pages)
-    drawn = np.random.default_rng(seed).multinomial(n_pages, shares, n_samples).T  # (P, S)
-    return np.hstack((np.ones((n_pages, 1)), drawn))
+    weights = np.ones((n_pages, 1 + n_samples), np.uint16)
+    if n_pages:
+        shares, generator = np.full(n_pages, 1 / n_pages), np.random.default_rng(seed)
+        for i in range(n_samples):
+            weights[:, 1 + i] = generator.multinomial(n_pages, shares)
+    return weights
 
 
 def interval(values: NDArray[np.float64], size: SampleSize) -> Interval | None:
@@ -201,7 +203,7 @@ def _mean_size(n_truths: NDArray[np.int64], shares: NDArray[np.float64]) -> Samp
 
 
 def mean_ap(
-    ap: NDArray[np.float64], n_truths: NDArray[np.int64], weights: NDArray[np.float64]
+    ap: NDArray[np.float64], n_truths: NDArray[np.int64], weights: Weights
 ) -> dict[str, NDArray[np.float64]]:
     """Average the AP over classes in the three ways of a detection report.
 
@@ -225,11 +227,11 @@ def mean_ap(
 
 
 def _class_weights(
-    has_ap: NDArray[np.bool_], n_truths: NDArray[np.int64], weights: NDArray[np.float64]
+    has_ap: NDArray[np.bool_], n_truths: NDArray[np.int64], weights: Weights
 ) -> dict[str, NDArray[np.float64]]:
     """Return the weight of each class in each mean, shape ``(W, C)``."""
     return {
         "macro": has_ap.astype(np.float64),
         "frequent_macro": (has_ap & (n_truths.sum(axis=0) >= FREQUENT)).astype(np.float64),
-        "instance_weighted": weights.T @ n_truths,
+        "instance_weighted": weighted_sums(weights, n_truths),
     }

@@ -1,4 +1,4 @@
-"""Symbols of one class on one page, in ground truth and predictions."""
+"""Symbols of one page, or of one class on it, in ground truth and predictions."""
 
 from collections.abc import Iterator
 
@@ -23,9 +23,20 @@ def shared_cells(truths: SymbolTable, predictions: SymbolTable) -> Iterator[tupl
     n_labels = 1 + max(
         (int(table.labels.max()) for table in (truths, predictions) if len(table.labels)), default=0
     )
-    keys = [table.pages * n_labels + table.labels for table in (truths, predictions)]
-    cells = np.intersect1d(keys[0], keys[1])
-    bounds = [_bounds(of_table, cells) for of_table in keys]
+    return _shared(*(table.pages * n_labels + table.labels for table in (truths, predictions)))
+
+
+def shared_pages(truths: SymbolTable, predictions: SymbolTable) -> Iterator[tuple[slice, slice]]:
+    """Yield the truths and predictions of each page that has both, as :func:`shared_cells` does."""
+    return _shared(truths.pages, predictions.pages)
+
+
+def _shared(
+    truth_keys: NDArray[np.int64], keys: NDArray[np.int64]
+) -> Iterator[tuple[slice, slice]]:
+    """Yield the rows with the same key, for sorted keys."""
+    cells = np.intersect1d(truth_keys, keys)
+    bounds = [_bounds(truth_keys, cells), _bounds(keys, cells)]
     for (truth_first, truth_end), (first, end) in zip(*bounds, strict=True):
         step = max(1, MOST_PAIRS // (truth_end - truth_first))
         for start in range(first, end, step):

@@ -11,17 +11,16 @@ belong to a few classes (noteheads, stems). This module computes and names three
 Shapes: T IoU thresholds, R recall thresholds, C classes.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
 from converters.page import Page
-from eval.metrics.backends import Backend, EvaluatorInput, run
+from eval.metrics.backends import Backend, Curves, EvaluatorInput, curves
+from eval.metrics.batches import Batches, batches_of
 from eval.metrics.matching import pair_pages
-from eval.metrics.symbol_table import SymbolTable
 from eval.reports.detection import FREQUENT, ClassMetrics, DetectionReport, MeanMetrics
 
 MAX_CONF = 0.001
@@ -68,81 +67,61 @@ def evaluate(
     Source: COCO detection metrics, https://cocodataset.org/#detection-eval.
     """
     pairs = pair_pages(truths, predictions, len(names))
-    return report(evaluator_input(pairs, len(names), max_det), names, backend)
+    return report(batches_of(pairs, len(names), max_det), names, backend)[0]
 
 
-def evaluator_input(
-    pairs: Sequence[tuple[Page, Page]], n_classes: int, max_det: int | None = None
-) -> EvaluatorInput:
-    """Return the evaluator's input, with page indices in the order of the pairs.
-
-    Args:
-        pairs: Ground truth and predictions of each page.
-        n_classes: Number of classes.
-        max_det: Number of best predictions to keep per page and class; None to keep all.
-
-    Raises:
-        ValueError: ``max_det`` is below 1.
-    """
-    if max_det is None:
-        max_det = max((len(page.labels) for page in chain.from_iterable(pairs)), default=0) or 1
-    if max_det < 1:
-        raise ValueError(f"max_det must be at least 1, got {max_det}")
-    return EvaluatorInput(
-        truths=SymbolTable.of([truth for truth, _ in pairs]),
-        predictions=SymbolTable.of([prediction for _, prediction in pairs]),
-        n_classes=n_classes,
-        max_det=max_det,
-    )
-
-
-def report(data: EvaluatorInput, names: Sequence[str], backend: Backend) -> DetectionReport:
+def report(
+    batches: Batches, names: Sequence[str], backend: Backend
+) -> tuple[DetectionReport, Curves]:
     """Compute the metrics of predictions, as :func:`evaluate` does.
+
+    Returns:
+        The metrics, and the curves from which they come.
 
     Raises:
         RuntimeError: The evaluator lost a ground-truth symbol.
     """
-    n_truths = np.bincount(data.truths.labels, minlength=len(names))  # (C,)
-    n_predictions = np.bincount(data.predictions.labels, minlength=len(names))  # (C,)
-    _check_count(data, n_truths, backend)
-    curves = run(data, backend).eval
-    precision, recall = curves["precision"][..., 0, 0], curves["recall"][..., 0, 0]
-    classes = _class_metrics(names, n_truths, n_predictions, precision, recall)
-    sides = data.truths.boxes_xyxy[:, 2:] - data.truths.boxes_xyxy[:, :2]
-    return DetectionReport(
-        n_images=data.truths.n_pages,
+    n_truths, n_predictions = (np.zeros(len(names), np.int64) for _ in range(2))  # (C,)
+    n_zero_area = 0
+    for data in batches:
+        n_truths += np.bincount(data.truths.labels, minlength=len(names))
+        n_predictions += np.bincount(data.predictions.labels, minlength=len(names))
+        sides = data.truths.boxes_xyxy[:, 2:] - data.truths.boxes_xyxy[:, :2]
+        n_zero_area += int((sides == 0).any(axis=1).sum())
+    _check_count(batches, n_truths, backend)
+    found = curves(batches, backend)
+    classes = _class_metrics(names, n_truths, n_predictions, found)
+    metrics = DetectionReport(
+        n_images=len(batches.pairs),
         n_truths=int(n_truths.sum()),
         n_predictions=int(n_predictions.sum()),
-        n_zero_area_truths=int((sides == 0).any(axis=1).sum()),
-        max_det_per_class=data.max_det,
+        n_zero_area_truths=n_zero_area,
+        max_det_per_class=batches.max_det,
         classes=classes,
         macro=_mean(classes, np.minimum(n_truths, 1)),
         frequent_macro=_mean(classes, (n_truths >= FREQUENT).astype(np.int64)),
         instance_weighted=_mean(classes, n_truths),
     )
+    return metrics, found
 
 
-def _check_count(data: EvaluatorInput, n_truths: NDArray[np.int64], backend: Backend) -> None:
+def _check_count(
+    batches: Iterable[EvaluatorInput], n_truths: NDArray[np.int64], backend: Backend
+) -> None:
     """Check that the evaluator counts every ground-truth symbol.
 
     With a single right prediction per class, the recall of a class is 1 divided by the evaluator's
     number of truths. Boxes are extended by a pixel, so that each can be found.
 
     Args:
-        data: Symbols to compare.
+        batches: Symbols to compare.
         n_truths: Number of truths of each class, shape ``(C,)``.
         backend: Evaluator.
 
     Raises:
         RuntimeError: The evaluator lost a ground-truth symbol.
     """
-    extended = data.truths.extended(1)
-    is_first = np.zeros(len(extended.labels), np.bool_)
-    is_first[np.unique(extended.labels, return_index=True)[1]] = True
-    single = replace(extended.only(is_first), scores=np.ones(is_first.sum()))
-    areas = data.truths.areas, data.truths.only(is_first).areas
-    right = replace(data, truths=extended, predictions=single)
-    recall = run(right, backend, iou_thresholds=[0.5], areas=areas).eval["recall"][0, :, 0, 0]
+    recall = curves(_with_one_prediction(batches), backend, [0.5]).recall[0]  # (C,)
     expected = np.where(n_truths > 0, 1 / np.maximum(n_truths, 1), -1.0)
     if not np.allclose(recall, expected, rtol=1e-9, atol=0):
         raise RuntimeError(
@@ -151,18 +130,34 @@ def _check_count(data: EvaluatorInput, n_truths: NDArray[np.int64], backend: Bac
         )
 
 
+def _with_one_prediction(batches: Iterable[EvaluatorInput]) -> Iterator[EvaluatorInput]:
+    """Yield the truths of each batch, and as the only predictions the first truth of each class."""
+    seen = np.empty(0, np.int64)
+    for data in batches:
+        extended = data.truths.extended(1)
+        labels, first = np.unique(extended.labels, return_index=True)
+        is_first = np.zeros(len(extended.labels), np.bool_)
+        is_first[first[~np.isin(labels, seen)]] = True
+        seen = np.union1d(seen, labels)
+        yield replace(
+            data,
+            truths=extended,
+            predictions=replace(extended.only(is_first), scores=np.ones(is_first.sum())),
+            areas=(data.truths.areas, data.truths.only(is_first).areas),
+        )
+
+
 def _class_metrics(
     names: Sequence[str],
     n_truths: NDArray[np.int64],
     n_predictions: NDArray[np.int64],
-    precision: NDArray[np.float64],
-    recall: NDArray[np.float64],
+    found: Curves,
 ) -> tuple[ClassMetrics, ...]:
     columns = {
-        "ap50": precision[_AT_50].mean(axis=0),  # (C,)
-        "ap75": precision[_AT_75].mean(axis=0),  # (C,)
-        "ap": precision.mean(axis=(0, 1)),  # (C,)
-        "recall50": recall[_AT_50],  # (C,)
+        "ap50": found.precision[_AT_50].mean(axis=0),  # (C,)
+        "ap75": found.precision[_AT_75].mean(axis=0),  # (C,)
+        "ap": found.precision.mean(axis=(0, 1)),  # (C,)
+        "recall50": found.recall[_AT_50],  # (C,)
     }
     return tuple(
         ClassMetrics(

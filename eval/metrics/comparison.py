@@ -22,6 +22,7 @@ from class_maps import ConfigError
 from converters.page import Page
 from converters.tracking import Track, untracked
 from eval.metrics.backends import Backend
+from eval.metrics.batches import batches_of
 from eval.metrics.bootstrap import (
     MEANS,
     SampleSize,
@@ -31,8 +32,7 @@ from eval.metrics.bootstrap import (
     mean_sizes,
     page_weights,
 )
-from eval.metrics.coco import evaluator_input
-from eval.metrics.hits import find_hits, weighted_ap
+from eval.metrics.hits import Weights, find_hits, weighted_ap
 from eval.metrics.matching import pair_pages
 from eval.reports.comparison import (
     LETTERS,
@@ -152,13 +152,13 @@ def _run_scores(
     truths: Sequence[Page],
     predictions: Iterable[Page],
     n_classes: int,
-    weights: NDArray[np.float64],
+    weights: Weights,
     metric: Metric,
     backend: Backend,
 ) -> _Scores:
     """Score one run on all samples of the pages."""
-    data = evaluator_input(pair_pages(truths, predictions, n_classes), n_classes)
-    hits = find_hits(data, backend, _IOUS[metric])
+    batches = batches_of(pair_pages(truths, predictions, n_classes), n_classes)
+    hits = find_hits(batches, backend, _IOUS[metric])
     ap = weighted_ap(hits, weights, None)  # (W, C)
     return _Scores(classes=ap, n_truths=hits.n_truths, **mean_ap(ap, hits.n_truths, weights))
 

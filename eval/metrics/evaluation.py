@@ -16,13 +16,21 @@ from numpy.typing import NDArray
 
 from class_maps import ConfigError, with_nearest
 from converters.page import Page
-from eval.metrics.backends import Backend, EvaluatorInput, run
+from eval.metrics.backends import Backend, Curves, run
+from eval.metrics.batches import Batches, batches_of
 from eval.metrics.bootstrap import class_sizes, interval, mean_ap, mean_sizes, page_weights
 from eval.metrics.calibration import calibration
-from eval.metrics.coco import evaluator_input, report
-from eval.metrics.errors import class_errors, confusion, error_types
-from eval.metrics.hits import Hits, read_hits, weighted_ap
-from eval.metrics.matching import pair_pages
+from eval.metrics.coco import report
+from eval.metrics.errors import (
+    BatchErrors,
+    class_errors,
+    classified,
+    confusion,
+    confusion_counts,
+    error_types,
+)
+from eval.metrics.hits import HitCollector, Hits, Weights, read_hits, weighted_ap
+from eval.metrics.matching import PagePairs, pair_pages
 from eval.metrics.operating_points import (
     best_points,
     chosen_points,
@@ -32,8 +40,7 @@ from eval.metrics.operating_points import (
 from eval.metrics.other_protocols import macro, other_protocols
 from eval.metrics.slices import density_groups, head_slices, page_slices, size_slices
 from eval.metrics.thin_classes import centre_recall, dilated_ap50
-from eval.reports.detection import DetectionReport
-from eval.reports.evaluation import ClassEvaluation, EvaluationReport, Interval, Slice
+from eval.reports.evaluation import ClassEvaluation, EvaluationReport, Interval
 
 
 def evaluate_in_depth(
@@ -79,21 +86,29 @@ def evaluate_in_depth(
             is not finite, a box has a negative side, or ``n_bootstrap`` is below 1.
     """
     head_labels = _head_labels(heads or {}, names)
+    _check(names, chosen_threshold)
     pairs = pair_pages(truths, predictions, len(names))
-    _check(pairs, names, chosen_threshold)
-    matching = _match(pairs, len(names), backend)
-    data, hits = matching.data, matching.hits
-    detection = report(data, names, backend)
+    staff_spaces = _staff_spaces(pairs)
+    batches = batches_of(pairs, len(names))
+    matching = _match(batches, backend, chosen_threshold)
+    hits = matching.hits
+    detection, found = report(batches, names, backend)
     class_intervals, intervals = _intervals(hits, page_weights(len(pairs), n_bootstrap, seed))
     best = best_points(hits)
     thresholds = class_thresholds(hits, best)
-    classes = _classes(
-        matching,
-        name=names,
-        ap50_interval=class_intervals,
-        best=best,
-        chosen=chosen_points(hits, chosen_threshold),
-        errors=class_errors(data, thresholds, names),
+    columns: dict[str, Sequence[Any]] = {
+        "ap50_interval": class_intervals,
+        "best": best,
+        "chosen": chosen_points(hits, chosen_threshold),
+        "errors": class_errors(batches, thresholds, names),
+        "other": other_protocols(batches, hits),
+        "centre_recall": centre_recall(batches, len(names)),
+        "dilated_ap50": dilated_ap50(batches, len(names), backend),
+        "precisions": _precisions(found),
+    }
+    rows = zip(names, *columns.values(), strict=True)
+    classes = tuple(
+        ClassEvaluation(name=name, **dict(zip(columns, row, strict=True))) for name, *row in rows
     )
     return EvaluationReport(
         unit=unit,
@@ -102,12 +117,16 @@ def evaluate_in_depth(
         intervals=intervals,
         other=macro(tuple(row.other for row in classes)),
         classes=classes,
-        errors=error_types(matching.analysis, data),
-        slices=_slices(matching, pairs, page_groups or {}, detection, head_labels),
+        errors=error_types(matching.errors, hits),
+        slices=(
+            *page_slices(hits, _groups(pairs, page_groups or {})),
+            *size_slices(batches, staff_spaces, backend),
+            *head_slices([row.ap50 for row in detection.classes], hits.n_truths, head_labels),
+        ),
         calibration=calibration(hits, head_labels or {"": range(len(names))}),
-        confusion=confusion(matching.analysis, data, names, chosen_threshold),
+        confusion=confusion(matching.confusions, names, chosen_threshold),
         thresholds=tuple(thresholds.tolist()),
-        pages=page_errors(hits, thresholds, [str(truth.image) for truth, _ in pairs]),
+        pages=page_errors(hits, thresholds, list(map(str, pairs.images))),
         n_bootstrap=n_bootstrap,
         seed=seed,
     )
@@ -117,44 +136,30 @@ def evaluate_in_depth(
 class _Matching:
     """Predictions of all pages, matched with the ground truth at IoU .5."""
 
-    data: EvaluatorInput
-    backend: Backend
-    """Evaluator that computes the AP."""
-    evaluator: Any
-    """``COCOeval`` of the backend."""
-    analysis: Any
-    """``COCOeval`` of hotcoco, which finds errors and confusions."""
     hits: Hits
+    errors: Sequence[BatchErrors]
+    confusions: NDArray[np.int64]
+    """Predicted classes by true class, shape ``(C + 1, C + 1)``."""
 
 
-def _match(pairs: Sequence[tuple[Page, Page]], n_classes: int, backend: Backend) -> _Matching:
-    data = evaluator_input(pairs, n_classes)
-    analysis = run(data, iou_thresholds=[0.5])
-    evaluator = analysis if backend == "hotcoco" else run(data, backend, iou_thresholds=[0.5])
-    return _Matching(
-        data=data,
-        backend=backend,
-        evaluator=evaluator,
-        analysis=analysis,
-        hits=read_hits(evaluator, data),
-    )
-
-
-def _classes(matching: _Matching, **columns: Sequence[Any]) -> tuple[ClassEvaluation, ...]:
-    """Return the measures of each class.
+def _match(batches: Batches, backend: Backend, chosen_threshold: float) -> _Matching:
+    """Match predictions with ground truth, once for all measures that need it.
 
     Args:
-        matching: Matched predictions, from which the other measures are computed.
-        columns: Measures that were computed before, each of length C.
+        batches: Symbols to compare.
+        backend: Evaluator that computes the AP.
+        chosen_threshold: Confidence from which predictions count in the confusion matrix.
     """
-    columns |= {
-        "other": other_protocols(matching.data, matching.hits),
-        "centre_recall": centre_recall(matching.data),
-        "dilated_ap50": dilated_ap50(matching.data, matching.backend),
-        "precisions": _precisions(matching.evaluator),
-    }
-    rows = zip(*columns.values(), strict=True)
-    return tuple(ClassEvaluation(**dict(zip(columns, row, strict=True))) for row in rows)
+    collected, errors = HitCollector(), []
+    confusions = np.zeros((batches.n_classes + 1, batches.n_classes + 1), np.int64)
+    for data in batches:
+        analysis = run(data, iou_thresholds=[0.5])
+        confusions += confusion_counts(analysis, data, chosen_threshold)
+        evaluator = analysis if backend == "hotcoco" else run(data, backend, iou_thresholds=[0.5])
+        found = read_hits(evaluator, data)
+        errors.append(classified(data, found))
+        collected.add(data, found)
+    return _Matching(hits=collected.hits(), errors=errors, confusions=confusions)
 
 
 def _head_labels(
@@ -171,29 +176,47 @@ def _head_labels(
     return {head: tuple(label_of[name] for name in classes) for head, classes in heads.items()}
 
 
-def _check(
-    pairs: Sequence[tuple[Page, Page]], names: Sequence[str], chosen_threshold: float
-) -> None:
+def _check(names: Sequence[str], chosen_threshold: float) -> None:
     """Check what the evaluators would not notice.
 
     Raises:
-        ConfigError: ``names`` is empty, or the threshold or a score is out of range.
+        ConfigError: ``names`` is empty, or the threshold is out of range.
     """
     if not names:
         raise ConfigError("no classes to evaluate; expected at least one class name")
     if not 0 <= chosen_threshold <= 1:
         raise ConfigError(f"chosen threshold {chosen_threshold:g}: expected a number from 0 to 1")
-    for _, prediction in pairs:
+
+
+def _staff_spaces(pairs: PagePairs) -> list[float | None]:
+    """Return the distance of the staff lines of each page in pixels; None if it is unknown.
+
+    Raises:
+        ConfigError: A score is out of range.
+    """
+    spaces = []
+    for truth, prediction in pairs:
         scores = prediction.scores
         if scores is not None and len(scores) and not (scores.min() >= 0 and scores.max() <= 1):
             raise ConfigError(
                 f"{prediction.image}: scores from {scores.min():g} to {scores.max():g}; "
                 "expected confidences from 0 to 1"
             )
+        spaces.append(truth.staff_space)
+    return spaces
+
+
+def _groups(pairs: PagePairs, page_groups: Mapping[str, Mapping[str, str]]) -> list[dict[str, str]]:
+    """Return the value of each page in each dimension, with its density."""
+    densities = density_groups(pairs.n_symbols[:, 0])
+    return [
+        {**page_groups.get(str(image), {}), "density": density}
+        for image, density in zip(pairs.images, densities, strict=True)
+    ]
 
 
 def _intervals(
-    hits: Hits, weights: NDArray[np.float64]
+    hits: Hits, weights: Weights
 ) -> tuple[list[Interval | None], dict[str, Interval | None]]:
     """Return the interval of the AP at IoU .5 of each class, and of each mean.
 
@@ -208,27 +231,6 @@ def _intervals(
     return classes, {name: interval(values, mean_size[name]) for name, values in means.items()}
 
 
-def _precisions(evaluator: Any) -> list[tuple[float, ...] | None]:  # noqa: ANN401
+def _precisions(found: Curves) -> list[tuple[float, ...] | None]:
     """Return the interpolated precision of each class, length R; None without ground truth."""
-    curves = evaluator.eval["precision"][0, :, :, 0, 0].T  # (C, R)
-    return [tuple(curve) if curve[0] >= 0 else None for curve in curves.tolist()]
-
-
-def _slices(
-    matching: _Matching,
-    pairs: Sequence[tuple[Page, Page]],
-    page_groups: Mapping[str, Mapping[str, str]],
-    detection: DetectionReport,
-    head_labels: Mapping[str, Sequence[int]],
-) -> tuple[Slice, ...]:
-    """Return the scores of some of the pages, then of some of the symbols."""
-    data, hits = matching.data, matching.hits
-    groups = [
-        {**page_groups.get(str(truth.image), {}), "density": density}
-        for (truth, _), density in zip(pairs, density_groups(data.truths), strict=True)
-    ]
-    return (
-        *page_slices(hits, groups),
-        *size_slices(data, [truth.staff_space for truth, _ in pairs], matching.backend),
-        *head_slices([row.ap50 for row in detection.classes], hits.n_truths, head_labels),
-    )
+    return [tuple(curve) if curve[0] >= 0 else None for curve in found.precision[0].T.tolist()]

@@ -7,12 +7,13 @@ Shapes: C classes, N predictions of all pages.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from converters.page import Page
-from eval.metrics.coco import evaluator_input
+from eval.metrics.batches import batches_of
 from eval.metrics.hits import Hits, find_hits
 from eval.metrics.matching import pair_pages
 
@@ -46,7 +47,7 @@ class Matches:
 
     scores: NDArray[np.float64]
     """Confidence, shape ``(N,)``."""
-    labels: NDArray[np.int64]
+    labels: NDArray[np.signedinteger[Any]]
     """Class of each prediction, shape ``(N,)``."""
     is_found: NDArray[np.bool_]
     """Whether each prediction finds a symbol that no better one finds, shape ``(N,)``."""
@@ -131,7 +132,7 @@ def match(truths: Iterable[Page], predictions: Iterable[Page], n_classes: int) -
         ValueError: A label is out of range, or a prediction page has no scores.
     """
     pairs = pair_pages(truths, predictions, n_classes)
-    return of_hits(find_hits(evaluator_input(pairs, n_classes), iou_thresholds=(MIN_IOU,)))
+    return of_hits(find_hits(batches_of(pairs, n_classes), iou_thresholds=(MIN_IOU,)))
 
 
 def of_hits(hits: Hits) -> Matches:

@@ -4,9 +4,10 @@ Shapes: N predictions, P pages, C classes, T IoU thresholds, W weightings of the
 S predictions of a class that find a symbol, R recall thresholds.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,8 @@ from eval.metrics.backends import Backend, EvaluatorInput, run
 
 RECALLS = np.linspace(0, 1, 101)
 """COCO's recall thresholds, shape ``(R,)``."""
+Weights: TypeAlias = NDArray[np.float64] | NDArray[np.uint16]
+"""Number of times that each page counts, whole numbers of shape ``(P, W)``."""
 _CHUNK = 1 << 22
 """Entries of the largest temporary array."""
 
@@ -25,14 +28,16 @@ class Hits:
 
     scores: NDArray[np.float64]
     """Confidence, shape ``(N,)``; equal scores are in the order in which COCO ranks them."""
-    labels: NDArray[np.int64]
+    labels: NDArray[np.signedinteger[Any]]
     """Class of each prediction, shape ``(N,)``."""
-    pages: NDArray[np.int64]
+    pages: NDArray[np.signedinteger[Any]]
     """Index of each prediction's page, shape ``(N,)``."""
     is_hit: NDArray[np.bool_]
     """True for predictions that match a symbol not matched by a better one, shape ``(T, N)``."""
     n_truths: NDArray[np.int64]
     """Ground-truth symbols of each page and class, shape ``(P, C)``."""
+    order: NDArray[np.int64]
+    """Position of each prediction in the tables of all batches, shape ``(N,)``."""
 
     @property
     def n_classes(self) -> int:
@@ -45,49 +50,141 @@ class Hits:
         return slice(int(first), int(last))
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class BatchHits:
+    """Matches of a batch, in the order of its tables."""
+
+    is_hit: NDArray[np.bool_]
+    """True for predictions that match a symbol, shape ``(T, N)``."""
+    is_found: NDArray[np.bool_]
+    """True for truths that a prediction matches at the first threshold, one per truth."""
+
+
 def find_hits(
-    data: EvaluatorInput, backend: Backend = "hotcoco", iou_thresholds: Sequence[float] = (0.5,)
+    batches: Iterable[EvaluatorInput],
+    backend: Backend = "hotcoco",
+    iou_thresholds: Sequence[float] = (0.5,),
 ) -> Hits:
     """Match predictions with ground truth.
 
     Predictions choose in the order of their scores: each one the symbol of its class with the
-    highest IoU that no better prediction has chosen. Those beyond ``data.max_det`` find nothing.
+    highest IoU that no better prediction has chosen. Those beyond ``max_det`` find nothing.
 
     Args:
-        data: Symbols to compare.
+        batches: Symbols to compare.
         backend: Evaluator that matches them.
         iou_thresholds: Least IoU of a prediction with the symbol that it finds, T values.
     """
-    evaluator = run(data, backend, iou_thresholds=iou_thresholds)
-    return read_hits(evaluator, data)
+    collected = HitCollector()
+    for data in batches:
+        evaluator = run(data, backend, iou_thresholds=iou_thresholds)
+        collected.add(data, read_hits(evaluator, data))
+    return collected.hits()
 
 
-def read_hits(evaluator: Any, data: EvaluatorInput) -> Hits:  # noqa: ANN401
+def read_hits(evaluator: Any, data: EvaluatorInput) -> BatchHits:  # noqa: ANN401
     """Read the matches of an evaluator.
 
     Args:
         evaluator: ``COCOeval`` after ``evaluate``, without size limits.
         data: Its input.
     """
-    table = data.predictions
-    is_hit = np.zeros((len(evaluator.params.iouThrs), len(table.labels)), np.bool_)  # (T, N)
+    n_thresholds = len(evaluator.params.iouThrs)
+    is_hit = np.zeros((n_thresholds, len(data.predictions.labels)), np.bool_)  # (T, N)
+    is_found = np.zeros(len(data.truths.labels), np.bool_)
     for cell in filter(None, evaluator.evalImgs):
-        ids = cell["dtIds"]
-        if len(ids) and len(cell["gtIds"]):
+        ids, truth_ids = cell["dtIds"], cell["gtIds"]
+        if len(ids) and len(truth_ids):
             is_hit[:, np.asarray(ids) - 1] = np.asarray(cell["dtMatches"]) > 0
-    scores = np.zeros(len(table.labels)) if table.scores is None else table.scores
-    order = np.lexsort((-scores, table.labels))  # stable: ties stay in the order of the table
-    return Hits(
-        scores=scores[order],
-        labels=table.labels[order],
-        pages=table.pages[order],
-        is_hit=is_hit[:, order],
-        n_truths=data.truths.counts(data.n_classes),
+            is_found[np.asarray(truth_ids) - 1] = np.asarray(cell["gtMatches"])[0] > 0
+    return BatchHits(is_hit=is_hit, is_found=is_found)
+
+
+class HitCollector:
+    """Collects the matches of all batches."""
+
+    def __init__(self) -> None:
+        """Start without batches."""
+        self._columns: list[tuple[NDArray[Any], ...]] = []
+        self._is_hit: list[NDArray[np.bool_]] = []
+        self._n_truths: list[NDArray[np.int64]] = []
+
+    def add(self, data: EvaluatorInput, found: BatchHits) -> None:
+        """Add the next batch.
+
+        Args:
+            data: Symbols of the batch.
+            found: Its matches.
+        """
+        table = data.predictions
+        scores = np.zeros(len(table.labels)) if table.scores is None else table.scores
+        pages = (table.pages + data.first_page).astype(np.int32)
+        self._columns.append((scores, table.labels.astype(np.int32), pages))
+        self._is_hit.append(found.is_hit)
+        self._n_truths.append(data.truths.counts(data.n_classes))
+
+    def hits(self) -> Hits:
+        """Return the matches of all batches, of which there must be at least one."""
+        scores, labels, pages = map(np.concatenate, zip(*self._columns, strict=True))
+        order = np.lexsort((-scores, labels))  # stable: ties stay in the order of the tables
+        return Hits(
+            scores=scores[order],
+            labels=labels[order],
+            pages=pages[order],
+            is_hit=np.concatenate(self._is_hit, axis=1)[:, order],
+            n_truths=np.concatenate(self._n_truths),
+            order=order,
+        )
+
+
+def weighted_sums(weights: Weights, n_truths: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Count the truths of weighted pages.
+
+    Args:
+        weights: Whole numbers, shape ``(P, W)``.
+        n_truths: Truths by page and class, shape ``(P, C)``.
+
+    Returns:
+        Counts, shape ``(W, C)``.
+    """
+    sums = np.zeros((weights.shape[1], n_truths.shape[1]))
+    step = max(1, _CHUNK // max(1, weights.shape[1]))
+    for first in range(0, len(weights), step):
+        rows = slice(first, first + step)
+        sums += weights[rows].T.astype(np.float64) @ n_truths[rows]
+    return sums
+
+
+def class_ap(
+    labels: NDArray[np.signedinteger[Any]], is_hit: NDArray[np.bool_], n_truths: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Compute COCO's AP of each class, shape ``(C,)``; NaN for a class without symbols.
+
+    Args:
+        labels: Class of each prediction, sorted by class, then by descending score.
+        is_hit: True for predictions that match a symbol.
+        n_truths: Symbols of each class, shape ``(C,)``.
+    """
+    bounds = np.searchsorted(labels, np.arange(len(n_truths) + 1)).tolist()
+    return np.array(
+        [
+            _ranked_ap(is_hit[first:end], n) if n else np.nan
+            for (first, end), n in zip(pairwise(bounds), n_truths.tolist(), strict=True)
+        ]
     )
 
 
+def _ranked_ap(is_hit: NDArray[np.bool_], n_truths: int) -> float:
+    rows = np.flatnonzero(is_hit)
+    if not len(rows):
+        return 0.0
+    needed = _needed(np.array([n_truths], np.float64))
+    n_kept = (rows[:, None] + 1).astype(np.float64)
+    return float(_interpolated(n_kept, np.ones((len(rows), 1)), needed)[0])
+
+
 def weighted_ap(
-    hits: Hits, weights: NDArray[np.float64], threshold_index: int | None = 0
+    hits: Hits, weights: Weights, threshold_index: int | None = 0
 ) -> NDArray[np.float64]:
     """Compute the AP of each class with pages that count several times, or not at all.
 
@@ -104,7 +201,7 @@ def weighted_ap(
     Returns:
         AP, shape ``(W, C)``; NaN for a class without ground truth on the weighted pages.
     """
-    n_truths = weights.T @ hits.n_truths  # (W, C)
+    n_truths = weighted_sums(weights, hits.n_truths)  # (W, C)
     result = np.where(n_truths > 0, 0.0, np.nan)
     thresholds = slice(None) if threshold_index is None else [threshold_index]
     for label in range(hits.n_classes):
@@ -118,7 +215,7 @@ def weighted_ap(
         for first in range(0, weights.shape[1], step):
             columns = slice(first, first + step)
             result[columns, label] = _ap(
-                np.ascontiguousarray(weights[:, columns])[pages],
+                weights[:, columns].astype(np.float64)[pages],
                 hit_rows,
                 is_hit[:, hit_rows],
                 n_truths[columns, label],

@@ -18,7 +18,7 @@ Sources: M. Everingham et al., The PASCAL Visual Object Classes challenge, 2010,
 its 2012 development kit; Ultralytics 8.4.190 (AGPL-3.0), ``ultralytics.utils.metrics.compute_ap``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from hotcoco.primitives import bbox_iou
@@ -34,11 +34,11 @@ MIN_IOU = 0.5
 """Least IoU of a prediction with the symbol that it finds."""
 
 
-def other_protocols(data: EvaluatorInput, hits: Hits) -> tuple[OtherProtocols, ...]:
+def other_protocols(batches: Iterable[EvaluatorInput], hits: Hits) -> tuple[OtherProtocols, ...]:
     """Compute the AP of each class by other protocols, shape ``(C,)``.
 
     Args:
-        data: Symbols to compare.
+        batches: Symbols to compare.
         hits: COCO's matches at IoU ``MIN_IOU``, which are those of Ultralytics' validator as well,
             unless IoUs are equal.
 
@@ -46,7 +46,7 @@ def other_protocols(data: EvaluatorInput, hits: Hits) -> tuple[OtherProtocols, .
         AP of each class; None for a class without ground truth.
     """
     n_truths = hits.n_truths.sum(axis=0)
-    is_voc_hit = voc_hits(data)
+    is_voc_hit = np.concatenate([voc_hits(data) for data in batches])[hits.order]
     return tuple(
         OtherProtocols(
             voc2007=voc2007_ap(is_voc_hit[hits.rows(label)], n),
@@ -76,7 +76,7 @@ def macro(classes: tuple[OtherProtocols, ...]) -> OtherProtocols:
 def voc_hits(data: EvaluatorInput) -> NDArray[np.bool_]:
     """Match predictions with symbols by VOC's rule: True for those that find one, shape ``(N,)``.
 
-    Predictions are in the order of :class:`~eval.metrics.hits.Hits`.
+    Predictions are in the order of their table.
     """
     truths, predictions = data.truths, data.predictions
     nearest = np.full(len(predictions.labels), -1)  # symbol of the highest IoU, if it is enough
@@ -90,10 +90,10 @@ def voc_hits(data: EvaluatorInput) -> NDArray[np.bool_]:
         is_enough = ious[np.arange(len(best)), best] >= MIN_IOU
         nearest[rows] = np.where(is_enough, truth_rows.start + best, -1)
     scores = np.zeros(len(predictions.labels)) if predictions.scores is None else predictions.scores
-    nearest = nearest[np.lexsort((-scores, predictions.labels))]
+    order = np.argsort(-scores, kind="stable")
     is_hit = np.zeros(len(nearest), np.bool_)
-    symbols, first = np.unique(nearest, return_index=True)
-    is_hit[first[symbols >= 0]] = True  # later ones are false alarms
+    symbols, first = np.unique(nearest[order], return_index=True)
+    is_hit[order[first[symbols >= 0]]] = True  # later ones are false alarms
     return is_hit
 
 

@@ -3,7 +3,8 @@
 Shapes: P pages, C classes, W slices, T truths, N predictions.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -11,13 +12,15 @@ from numpy.typing import NDArray
 
 from eval.metrics.backends import Backend, EvaluatorInput, run
 from eval.metrics.bootstrap import mean_ap
-from eval.metrics.hits import Hits, weighted_ap
+from eval.metrics.hits import Hits, class_ap, weighted_ap
 from eval.metrics.symbol_table import SymbolTable
 from eval.reports.evaluation import Slice
 
 SIZE_LIMITS = (0.0, 0.5, 1.0, 2.0, 4.0, float("inf"))
 """Bounds of the slices by size, in staff spaces. The size of a symbol is its longer side: about 1.2
 for a notehead, .4 for an augmentation dot, 3.5 for a stem."""
+_RANGES = [(low, float(np.nextafter(high, low))) for low, high in pairwise(SIZE_LIMITS)]
+"""Smallest and largest size of each slice."""
 N_DENSITIES = 10
 """Slices by number of symbols per page, of equally many pages."""
 _FEWEST_PAGES = 2
@@ -73,16 +76,18 @@ def _known(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def density_groups(truths: SymbolTable) -> list[str]:
+def density_groups(counts: NDArray[np.int64]) -> list[str]:
     """Name the decile of each page by its number of symbols, such as ``300-412 symbols``.
 
     Pages with equally many symbols are in the same group, so that there may be fewer groups.
 
+    Args:
+        counts: Symbols of each page, shape ``(P,)``.
+
     Returns:
         Names, length P.
     """
-    counts = np.bincount(truths.pages, minlength=truths.n_pages)
-    n_groups = max(1, min(N_DENSITIES, truths.n_pages // _FEWEST_PAGES))
+    n_groups = max(1, min(N_DENSITIES, len(counts) // _FEWEST_PAGES))
     if not len(counts):
         return []
     limits = np.quantile(counts, np.arange(1, n_groups) / n_groups)
@@ -104,14 +109,18 @@ def head_slices(
         n_truths: Truths by page and class, shape ``(P, C)``.
         heads: Labels of each head's classes.
     """
-    return tuple(
-        _mean_slice("head", name, np.isin(np.arange(len(ap50)), labels), ap50, n_truths)
-        for name, labels in heads.items()
-    )
+    result = []
+    for name, labels in heads.items():
+        is_member = np.isin(np.arange(len(ap50)), labels)
+        own = np.where(is_member, n_truths, 0)  # (P, C)
+        known = [ap if of_head else None for ap, of_head in zip(ap50, is_member, strict=True)]
+        n_pages = int(own.any(axis=1).sum())
+        result.append(_mean_slice("head", name, known, own.sum(axis=0), n_pages))
+    return tuple(result)
 
 
 def size_slices(
-    data: EvaluatorInput,
+    batches: Iterable[EvaluatorInput],
     staff_spaces: Sequence[float | None],
     backend: Backend = "hotcoco",
 ) -> tuple[Slice, ...]:
@@ -121,7 +130,7 @@ def size_slices(
     of other sizes that find none, as with COCO's areas.
 
     Args:
-        data: Symbols to compare.
+        batches: Symbols to compare.
         staff_spaces: Distance of the staff lines of each page in pixels, length P; None if it is
             unknown: the symbols of such a page are in no slice.
         backend: Evaluator.
@@ -130,20 +139,76 @@ def size_slices(
         One slice per size that occurs; none if no distance is known.
     """
     spaces = np.array([space or np.nan for space in staff_spaces], np.float64)
-    sizes = _sizes(data.truths, spaces)  # (T,)
-    ranges = [(low, float(np.nextafter(high, low))) for low, high in pairwise(SIZE_LIMITS)]
-    areas = sizes, _sizes(data.predictions, spaces)
-    evaluator = run(data, backend, iou_thresholds=[0.5], areas=areas, area_ranges=ranges)
-    ap = evaluator.eval["precision"][0, :, :, :, 0].mean(axis=0)  # (C, sizes)
+    of_size: list[list[_SizeMatches]] = [[] for _ in _RANGES]
+    for data in batches:
+        for matches, found in zip(of_size, _size_matches(data, spaces, backend), strict=True):
+            matches.append(found)
+    return tuple(
+        _size_slice(_size_name(low, high), matches)
+        for (low, high), matches in zip(pairwise(SIZE_LIMITS), of_size, strict=True)
+        if any(found.n_truths.any() for found in matches)
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _SizeMatches:
+    """Matches of a batch for the symbols of one size; M predictions that are not ignored."""
+
+    scores: NDArray[np.float64]
+    """Confidence, shape ``(M,)``."""
+    labels: NDArray[np.int32]
+    """Class of each prediction, shape ``(M,)``."""
+    is_hit: NDArray[np.bool_]
+    """True for predictions that match a symbol of the size, shape ``(M,)``."""
+    n_truths: NDArray[np.int64]
+    """Symbols of the size by class, shape ``(C,)``."""
+    n_pages: int
+    """Pages with such symbols."""
+
+
+def _size_matches(
+    data: EvaluatorInput, spaces: NDArray[np.float64], backend: Backend
+) -> list[_SizeMatches]:
+    """Match the symbols of each size."""
+    own_spaces = spaces[data.first_page : data.first_page + data.truths.n_pages]
+    sizes = _sizes(data.truths, own_spaces)  # (T,)
+    sized = replace(data, areas=(sizes, _sizes(data.predictions, own_spaces)))
+    evaluator = run(sized, backend, iou_thresholds=[0.5], area_ranges=_RANGES)
+    is_hit, is_ignored = np.zeros((2, len(_RANGES), len(data.predictions.labels)), np.bool_)
+    position = {low: i for i, (low, _) in enumerate(_RANGES)}
+    for cell in filter(None, evaluator.evalImgs):
+        rows = np.asarray(cell["dtIds"], np.int64) - 1
+        i = position[cell["aRng"][0]]
+        is_ignored[i, rows] = np.asarray(cell["dtIgnore"], np.bool_)[0]
+        if len(cell["gtIds"]):
+            is_hit[i, rows] = np.asarray(cell["dtMatches"])[0] > 0
+    scores = data.predictions.scores
     result = []
-    for i, (low, high) in enumerate(pairwise(SIZE_LIMITS)):
-        has_size = (sizes >= low) & (sizes < high)
-        if has_size.any():
-            n_truths = data.truths.only(has_size).counts(data.n_classes)
-            ap50 = [float(value) if value >= 0 else None for value in ap[:, i]]
-            every = np.ones(data.n_classes, np.bool_)
-            result.append(_mean_slice("size", _size_name(low, high), every, ap50, n_truths))
-    return tuple(result)
+    for (low, high), hit, rows in zip(_RANGES, is_hit, ~is_ignored, strict=True):
+        truths = data.truths.only((sizes >= low) & (sizes <= high))
+        result.append(
+            _SizeMatches(
+                scores=np.zeros(rows.sum()) if scores is None else scores[rows],
+                labels=data.predictions.labels[rows].astype(np.int32),
+                is_hit=hit[rows],
+                n_truths=np.bincount(truths.labels, minlength=data.n_classes),
+                n_pages=len(np.unique(truths.pages)),
+            )
+        )
+    return result
+
+
+def _size_slice(name: str, matches: Sequence[_SizeMatches]) -> Slice:
+    """Score the symbols of one size in all batches."""
+    scores, labels, is_hit = (
+        np.concatenate([getattr(found, column) for found in matches])
+        for column in ("scores", "labels", "is_hit")
+    )
+    n_truths = np.sum([found.n_truths for found in matches], axis=0)  # (C,)
+    order = np.lexsort((-scores, labels))
+    ap50 = [_known(ap) for ap in class_ap(labels[order], is_hit[order], n_truths).tolist()]
+    n_pages = sum(found.n_pages for found in matches)
+    return _mean_slice("size", name, ap50, n_truths, n_pages)
 
 
 def _sizes(table: SymbolTable, staff_spaces: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -162,27 +227,27 @@ def _size_name(low: float, high: float) -> str:
 def _mean_slice(
     dimension: str,
     value: str,
-    is_member: NDArray[np.bool_],
     ap50: Sequence[float | None],
     n_truths: NDArray[np.int64],
+    n_pages: int,
 ) -> Slice:
-    """Average the AP of some classes.
+    """Average the AP of classes.
 
     Args:
         dimension: Dimension of the slice.
         value: Value of the slice.
-        is_member: Classes of the slice, shape ``(C,)``.
-        ap50: AP of each class, length C; None without ground truth.
-        n_truths: Truths by page and class, shape ``(P, C)``.
+        ap50: AP of each class, length C; None for a class that does not count.
+        n_truths: Truths by class, shape ``(C,)``.
+        n_pages: Pages with such truths.
     """
-    known = np.array([ap is not None for ap in ap50], np.bool_) & is_member
-    values = np.array([ap or 0.0 for ap in ap50])[known]
-    counts = n_truths.sum(axis=0)[known]
+    is_known = np.array([ap is not None for ap in ap50], np.bool_)
+    values = np.array([ap or 0.0 for ap in ap50])[is_known]
+    counts = n_truths[is_known]
     return Slice(
         dimension=dimension,
         value=value,
-        n_pages=int(n_truths[:, known].any(axis=1).sum()),
+        n_pages=n_pages,
         n_truths=int(counts.sum()),
-        macro_ap50=float(values.mean()) if known.any() else None,
-        instance_weighted_ap50=float(np.average(values, weights=counts)) if known.any() else None,
+        macro_ap50=float(values.mean()) if len(values) else None,
+        instance_weighted_ap50=float(np.average(values, weights=counts)) if len(values) else None,
     )

@@ -52,16 +52,26 @@ class SymbolTable:
             scores=np.concatenate(scores)[order] if scores else None,
         )
 
+    @classmethod
+    def joined(cls, tables: Sequence["SymbolTable"]) -> "SymbolTable":
+        """Return the symbols of several sets of pages, one set after the other."""
+        first_pages = np.cumsum([0, *(table.n_pages for table in tables)])
+        scores = [table.scores for table in tables if table.scores is not None]
+        return cls(
+            n_pages=int(first_pages[-1]),
+            pages=np.concatenate(
+                [table.pages + first for table, first in zip(tables, first_pages, strict=False)]
+            ),
+            labels=np.concatenate([table.labels for table in tables]),
+            boxes_xyxy=np.concatenate([table.boxes_xyxy for table in tables]),
+            scores=np.concatenate(scores) if scores else None,
+        )
+
     @property
     def areas(self) -> NDArray[np.float64]:
         """Areas of the boxes in square pixels, shape ``(N,)``."""
         sides = self.boxes_xyxy[:, 2:] - self.boxes_xyxy[:, :2]
         return sides[:, 0] * sides[:, 1]
-
-    def page_rows(self, page: int) -> slice:
-        """Return the range of a page's symbols."""
-        first, end = np.searchsorted(self.pages, [page, page + 1])
-        return slice(int(first), int(end))
 
     def only(self, rows: NDArray[np.bool_]) -> "SymbolTable":
         """Return a selection of the symbols, of the same pages.

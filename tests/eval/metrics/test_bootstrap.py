@@ -4,6 +4,7 @@ from numpy.typing import NDArray
 
 from benchmarks.crowded_pages import crowded_pages
 from benchmarks.interval_coverage import drawn_hits
+from eval.metrics.batches import evaluator_input
 from eval.metrics.bootstrap import (
     MEANS,
     SampleSize,
@@ -14,7 +15,7 @@ from eval.metrics.bootstrap import (
     mean_sizes,
     page_weights,
 )
-from eval.metrics.coco import evaluate, evaluator_input
+from eval.metrics.coco import evaluate
 from eval.metrics.hits import find_hits, weighted_ap
 from eval.metrics.matching import pair_pages
 from eval.reports.evaluation import Interval
@@ -180,7 +181,7 @@ def test_means_are_those_of_the_report() -> None:
     truths, predictions, names = crowded_pages(
         n_pages=3, n_truths=120, n_predictions=200, n_classes=9
     )
-    hits = find_hits(evaluator_input(pair_pages(truths, predictions, 9), 9))
+    hits = find_hits([evaluator_input(pair_pages(truths, predictions, 9), 9)])
     means = mean_ap(weighted_ap(hits, np.ones((3, 1))), hits.n_truths, np.ones((3, 1)))
     report = evaluate(truths, predictions, names)
     assert 0 < (report.frequent_macro.ap50 or 0) != report.macro.ap50

@@ -5,8 +5,8 @@ import pytest
 
 from converters.page import Page
 from eval.metrics import cells
+from eval.metrics.batches import evaluator_input
 from eval.metrics.cells import shared_cells
-from eval.metrics.coco import evaluator_input
 from eval.metrics.other_protocols import voc_hits
 from eval.metrics.thin_classes import centre_recall
 
@@ -35,8 +35,8 @@ def test_classes_without_truths_or_predictions_are_not_shared() -> None:
 def test_many_predictions_are_compared_in_parts(
     most_pairs: int, step: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    measures = centre_recall(DATA), voc_hits(DATA).tolist()
+    measures = centre_recall([DATA], 3), voc_hits(DATA).tolist()
     monkeypatch.setattr(cells, "MOST_PAIRS", most_pairs)
     parts = list(shared_cells(DATA.truths, DATA.predictions))
     assert parts == [(slice(0, 4), slice(i, min(i + step, 7))) for i in range(0, 7, step)]
-    assert (centre_recall(DATA), voc_hits(DATA).tolist()) == measures
+    assert (centre_recall([DATA], 3), voc_hits(DATA).tolist()) == measures

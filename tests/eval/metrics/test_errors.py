@@ -7,17 +7,23 @@ import pytest
 from benchmarks.crowded_pages import crowded_pages
 from converters.page import Page
 from eval.metrics.backends import EvaluatorInput, run
+from eval.metrics.batches import evaluator_input
 from eval.metrics.calibration import calibration
-from eval.metrics.coco import evaluator_input
-from eval.metrics.errors import class_errors, confusion, error_types
-from eval.metrics.hits import Hits
+from eval.metrics.errors import (
+    TYPES,
+    class_errors,
+    classified,
+    confusion,
+    confusion_counts,
+    error_types,
+)
+from eval.metrics.hits import HitCollector, Hits, read_hits
 from eval.metrics.matching import pair_pages
 from eval.reports.evaluation import Calibration, CalibrationBin, Confusion
 
 Box = tuple[float, float, float, float]
 A, B, C = (0.0, 0.0, 10.0, 10.0), (50.0, 0.0, 60.0, 10.0), (0.0, 50.0, 10.0, 60.0)
 NAMES = ("head", "stem", "clef")
-TYPES = ("class", "localisation", "both", "duplicate", "background", "missed")
 
 
 def page(symbols: list[tuple[Box, int]], scores: list[float] | None = None) -> Page:
@@ -37,7 +43,10 @@ def compared(truths: list[tuple[Box, int]], found: list[tuple[Box, int, float]])
 
 
 def errors(data: EvaluatorInput) -> dict[str, tuple[int, float]]:
-    result = error_types(run(data, iou_thresholds=[0.5]), data)
+    collected = HitCollector()
+    found = read_hits(run(data, iou_thresholds=[0.5]), data)
+    collected.add(data, found)
+    result = error_types([classified(data, found)], collected.hits())
     assert tuple(row.name for row in result) == TYPES
     assert {row.delta_ap for row in result if not row.count} <= {0}
     return {row.name: (row.count, row.delta_ap) for row in result if row.count}
@@ -123,7 +132,7 @@ def test_hand_worked_error_types(
 def test_localisation_errors(
     truths: list[tuple[Box, int]], found: list[tuple[Box, int, float]], expected: tuple[int, int]
 ) -> None:
-    first, *others = class_errors(compared(truths, found), np.full(3, 0.5), NAMES)
+    first, *others = class_errors([compared(truths, found)], np.full(3, 0.5), NAMES)
     assert (first.n_imprecise_symbols, first.n_imprecise_predictions) == expected
     assert {astuple(one) for one in others} == {(0, 0, ())}
 
@@ -147,7 +156,7 @@ def test_predictions_on_symbols_of_other_classes(
     found: list[tuple[Box, int, float]], expected: tuple[tuple[str, int], ...]
 ) -> None:
     truths = [(A, 0), (B, 1), (C, 1), ((0.0, 48.0, 10.0, 53.0), 0), ((0.0, 60.0, 10.0, 70.0), 2)]
-    first, *others = class_errors(compared(truths, found), np.full(3, 0.5), NAMES)
+    first, *others = class_errors([compared(truths, found)], np.full(3, 0.5), NAMES)
     assert first.mistaken == expected
     assert not any(one.mistaken for one in others)
 
@@ -158,7 +167,7 @@ def test_localisation_errors_are_those_of_tide() -> None:
         n_pages=3, n_truths=60, n_predictions=90, n_classes=7, seed=4
     )
     data = evaluator_input(pair_pages(truths, predictions, 7), 7)
-    counts = class_errors(data, np.zeros(7), "abcdefg")
+    counts = class_errors([data], np.zeros(7), "abcdefg")
     types = errors(data)
     assert sum(one.n_imprecise_predictions for one in counts) == types["localisation"][0] > 0
     assert sum(n for one in counts for _, n in one.mistaken) == types["class"][0] > 0
@@ -190,22 +199,26 @@ def test_error_types_agree_with_tidecv() -> None:
         assert result[name] == pytest.approx(values, abs=1e-8), name
 
 
+def confusions(data: EvaluatorInput, threshold: float) -> Confusion:
+    return confusion(confusion_counts(run(data), data, threshold), NAMES, threshold)
+
+
 def test_confusion() -> None:
     data = compared(
         [(A, 0), (B, 1), (C, 1)],
         [(A, 0, 0.9), (B, 0, 0.8), ((80, 80, 90, 90), 0, 0.7), (C, 1, 0.3)],
     )
-    assert confusion(run(data), data, NAMES, 0.5) == Confusion(
+    assert confusions(data, 0.5) == Confusion(
         threshold=0.5,
         names=("head", "stem", "background"),
         counts=((1, 0, 0), (1, 0, 1), (1, 0, 0)),
     )
-    assert confusion(run(data), data, NAMES, 0.3).counts == ((1, 0, 0), (1, 1, 0), (1, 0, 0))
+    assert confusions(data, 0.3).counts == ((1, 0, 0), (1, 1, 0), (1, 0, 0))
 
 
 def test_confusion_without_symbols() -> None:
     for data in (compared([], []), evaluator_input([], 3)):
-        assert confusion(run(data), data, NAMES, 0.5) == Confusion(
+        assert confusions(data, 0.5) == Confusion(
             threshold=0.5, names=("background",), counts=((0,),)
         )
 
@@ -213,7 +226,7 @@ def test_confusion_without_symbols() -> None:
 def test_confusion_counts_all_predictions_of_a_page() -> None:
     found = [((0.0, 20.0 * i, 5.0, 20.0 * i + 5), i % 2, 0.9) for i in range(300)]
     data = replace(compared([], found), max_det=1)
-    assert confusion(run(data), data, NAMES, 0.5).counts == ((0, 0, 0), (0, 0, 0), (150, 150, 0))
+    assert confusions(data, 0.5).counts == ((0, 0, 0), (0, 0, 0), (150, 150, 0))
 
 
 def test_calibration() -> None:
@@ -222,6 +235,7 @@ def test_calibration() -> None:
         labels=np.array([0, 0, 0, 1, 2]),
         pages=np.zeros(5, np.int64),
         is_hit=np.array([[True, False, False, True, True]]),
+        order=np.arange(5),
         n_truths=np.zeros((1, 4), np.int64),
     )
     first, second, third = calibration(hits, {"notes": [0, 1], "clefs": [2], "rests": [3]})
@@ -243,6 +257,7 @@ def test_calibrated_predictions_have_no_error() -> None:
         labels=np.zeros(len(scores), np.int64),
         pages=np.zeros(len(scores), np.int64),
         is_hit=(rng.random(len(scores)) < scores)[None],
+        order=np.arange(len(scores)),
         n_truths=np.ones((1, 1), np.int64),
     )
     (result,) = calibration(hits, {"": [0]})

@@ -17,6 +17,7 @@ HITS = Hits(
     labels=np.array([0, 0, 0, 0, 1]),
     pages=np.array([0, 1, 1, 0, 1]),
     is_hit=np.array([[True, True, False, True, False]]),
+    order=np.arange(5),
     n_truths=np.array([[2, 0, 1], [3, 0, 0]]),
 )
 """Five heads, of which three are found; a false stem; a missed clef."""

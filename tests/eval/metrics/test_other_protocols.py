@@ -10,7 +10,7 @@ from ultralytics.utils.metrics import ap_per_class, box_iou
 import training  # noqa: F401  # blocks the network access of Ultralytics
 from benchmarks.crowded_pages import crowded_pages
 from converters.page import Page
-from eval.metrics.coco import evaluator_input
+from eval.metrics.batches import evaluator_input
 from eval.metrics.hits import find_hits
 from eval.metrics.matching import pair_pages
 from eval.metrics.other_protocols import (
@@ -80,7 +80,7 @@ def test_voc_compares_with_the_nearest_symbol_only() -> None:
     truth = page([[0, 0, 10, 10], [3, 0, 13, 10]])
     found = page([[0, 0, 10, 10], [1, 0, 11, 10]], [0.9, 0.8])
     data = evaluator_input([(truth, found)], 1)
-    assert find_hits(data).is_hit.tolist() == [[True, True]]
+    assert find_hits([data]).is_hit.tolist() == [[True, True]]
     assert voc_hits(data).tolist() == [True, False]
     assert voc_hits(evaluator_input([(truth, page([[0, 0, 10, 4.9]], [0.9]))], 1)).tolist() == [
         False
@@ -109,7 +109,7 @@ def test_voc_agrees_with_an_independent_package() -> None:
     ]
     truths = [replace(t, boxes_xyxy=t.boxes_xyxy.round()) for t in truths]
     data = evaluator_input(pair_pages(truths, predictions, 6), 6)
-    result = macro(other_protocols(data, find_hits(data)))
+    result = macro(other_protocols([data], find_hits([data])))
     assert result.voc2007 == pytest.approx(PODM_VOC2007, abs=1e-9)
     assert result.voc2010 == pytest.approx(PODM_VOC2010, abs=1e-9)
 
@@ -141,7 +141,7 @@ def test_ultralytics_agrees_with_its_own_functions(seed: int) -> None:
         targets.append(truth.labels)
     expected = ap_per_class(*map(np.concatenate, (tp, scores, labels, targets)))
     data = evaluator_input(pair_pages(truths, predictions, 8), 8)
-    result = other_protocols(data, find_hits(data))
+    result = other_protocols([data], find_hits([data]))
     known = [row.ultralytics for row in result if row.ultralytics is not None]
     assert known == pytest.approx(expected[5][:, 0].tolist(), abs=1e-9)
     assert macro(result).ultralytics == pytest.approx(expected[5][:, 0].mean(), abs=1e-9)
@@ -160,8 +160,10 @@ def test_ultralytics_curve_is_its_own(n_truths: int) -> None:
 def test_class_without_truths_is_excluded() -> None:
     truth = replace(page([[0, 0, 10, 10]]), labels=np.array([1]))
     data = evaluator_input([(truth, page([[0, 0, 10, 10]], [0.9]))], 3)
-    result = other_protocols(data, find_hits(data))
+    result = other_protocols([data], find_hits([data]))
     assert result == (NOTHING, OtherProtocols(voc2007=0, voc2010=0, ultralytics=0), NOTHING)
     assert macro(result) == OtherProtocols(voc2007=0, voc2010=0, ultralytics=0)
-    assert other_protocols(evaluator_input([], 1), find_hits(evaluator_input([], 1))) == (NOTHING,)
+    assert other_protocols([evaluator_input([], 1)], find_hits([evaluator_input([], 1)])) == (
+        NOTHING,
+    )
     assert macro((NOTHING,)) == NOTHING

@@ -7,7 +7,8 @@ import pytest
 from benchmarks.crowded_pages import crowded_pages
 from converters.page import Page
 from eval.metrics.backends import BACKENDS, Backend, run
-from eval.metrics.coco import evaluate, evaluator_input
+from eval.metrics.batches import evaluator_input
+from eval.metrics.coco import evaluate
 from eval.metrics.hits import find_hits
 from eval.metrics.matching import pair_pages
 from eval.metrics.slices import (
@@ -16,7 +17,6 @@ from eval.metrics.slices import (
     page_slices,
     size_slices,
 )
-from eval.metrics.symbol_table import SymbolTable
 from eval.reports.evaluation import Slice
 
 NAMES = tuple("abcdefg")
@@ -28,7 +28,7 @@ FONTS = ["Leland", "Bravura", "Leland", "Petaluma", "Bravura"]
 
 
 def test_slices_of_pages_are_scored_like_sets_of_their_own() -> None:
-    slices = page_slices(find_hits(DATA), [{"font": font} for font in FONTS])
+    slices = page_slices(find_hits([DATA]), [{"font": font} for font in FONTS])
     assert [row.value for row in slices] == ["Bravura", "Leland", "Petaluma"]
     for row in slices:
         members = [i for i, font in enumerate(FONTS) if font == row.value]
@@ -39,7 +39,7 @@ def test_slices_of_pages_are_scored_like_sets_of_their_own() -> None:
 
 
 def test_slices_of_pages_agree_with_hotcoco() -> None:
-    slices = page_slices(find_hits(DATA), [{"font": font} for font in FONTS])
+    slices = page_slices(find_hits([DATA]), [{"font": font} for font in FONTS])
     images = {font: [i for i, other in enumerate(FONTS) if other == font] for font in FONTS}
     expected = run(DATA).slice_by(images)
     for row in slices:
@@ -48,20 +48,20 @@ def test_slices_of_pages_agree_with_hotcoco() -> None:
 
 def test_dimensions_and_pages_without_a_value() -> None:
     groups = [{"font": "B", "writer": "2"}, {}, {"writer": "10"}, {"font": "A"}, {"writer": "2"}]
-    slices = page_slices(find_hits(DATA), groups)
+    slices = page_slices(find_hits([DATA]), groups)
     assert [(row.dimension, row.value, row.n_pages) for row in slices] == [
         ("font", "A", 1),
         ("font", "B", 1),
         ("writer", "2", 2),
         ("writer", "10", 1),
     ]
-    assert page_slices(find_hits(DATA), [{}] * 5) == ()
-    assert page_slices(find_hits(evaluator_input([], 2)), []) == ()
+    assert page_slices(find_hits([DATA]), [{}] * 5) == ()
+    assert page_slices(find_hits([evaluator_input([], 2)]), []) == ()
 
 
 def test_slice_without_truths() -> None:
     empty = TRUTHS[0].only(slice(0))
-    hits = find_hits(evaluator_input([(empty, replace(empty, scores=np.empty(0)))], 2))
+    hits = find_hits([evaluator_input([(empty, replace(empty, scores=np.empty(0)))], 2)])
     (row,) = page_slices(hits, [{"font": "A"}])
     assert row == Slice(
         dimension="font",
@@ -85,14 +85,11 @@ def test_slice_without_truths() -> None:
     ],
 )
 def test_densities(counts: list[int], expected: list[str]) -> None:
-    page = TRUTHS[0]
-    table = SymbolTable.of([page.only(slice(n)) for n in counts])
-    assert sorted(density_groups(table)) == sorted(expected)
+    assert sorted(density_groups(np.array(counts, np.int64))) == sorted(expected)
 
 
 def test_deciles() -> None:
-    table = SymbolTable.of([TRUTHS[0].only(slice(n + 1)) for n in range(40)])
-    names = density_groups(table)
+    names = density_groups(np.arange(1, 41))
     assert names[:5] == ["1-4 symbols"] * 4 + ["5-8 symbols"]
     assert len(set(names)) == 10
 
@@ -131,7 +128,7 @@ def test_sizes(backend: Backend) -> None:
     # last prediction, of .4, is false.
     truth, prediction = sized([4, 9, 10, 50]), sized([4, 90, 10, 50, 4], predicted=True)
     prediction = replace(prediction, scores=np.array([0.8, 0.7, 0.6, 0.5, 0.9]))
-    slices = size_slices(evaluator_input([(truth, prediction)], 2), [10.0], backend)
+    slices = size_slices([evaluator_input([(truth, prediction)], 2)], [10.0], backend)
     assert [(row.value, row.n_truths, row.macro_ap50) for row in slices] == [
         ("0-0.5 staff spaces", 1, pytest.approx(0.5)),
         ("0.5-1 staff spaces", 1, 0),
@@ -144,5 +141,5 @@ def test_sizes(backend: Backend) -> None:
 @pytest.mark.parametrize("space", [None, 0.0])
 def test_unknown_staff_space(space: float | None) -> None:
     data = evaluator_input([(sized([4]), sized([4], predicted=True))], 1)
-    assert size_slices(data, [space]) == ()
-    assert size_slices(evaluator_input([], 1), []) == ()
+    assert size_slices([data], [space]) == ()
+    assert size_slices([evaluator_input([], 1)], []) == ()

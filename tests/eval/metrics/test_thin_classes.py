@@ -5,9 +5,8 @@ import pytest
 
 from converters.page import Page
 from eval.metrics.backends import BACKENDS, Backend, EvaluatorInput
-from eval.metrics.coco import evaluator_input
+from eval.metrics.batches import evaluator_input
 from eval.metrics.hits import find_hits
-from eval.metrics.symbol_table import SymbolTable
 from eval.metrics.thin_classes import THIN_PX, centre_recall, dilated_ap50, thin_classes
 
 Boxes = list[tuple[float, float, float, float]]
@@ -26,8 +25,10 @@ def page(boxes: Boxes, labels: list[int], *, predicted: bool = False) -> Page:
     )
 
 
-def data(truths: Boxes, labels: list[int], found: Boxes, found_labels: list[int]) -> EvaluatorInput:
-    return evaluator_input([(page(truths, labels), page(found, found_labels, predicted=True))], 3)
+def data(
+    truths: Boxes, labels: list[int], found: Boxes, found_labels: list[int]
+) -> list[EvaluatorInput]:
+    return [evaluator_input([(page(truths, labels), page(found, found_labels, predicted=True))], 3)]
 
 
 def moved(
@@ -46,8 +47,8 @@ def moved(
     ],
 )
 def test_thin(widths: list[float], expected: bool) -> None:
-    table = SymbolTable.of([page([(0, 0, w, 50) for w in widths], [1] * len(widths))])
-    assert thin_classes(table, 3).tolist() == [False, expected, False]
+    batches = data([(0, 0, w, 50) for w in widths], [1] * len(widths), [], [])
+    assert thin_classes(batches, 3).tolist() == [False, expected, False]
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -56,12 +57,12 @@ def test_stem_beside_its_place(backend: Backend) -> None:
         shift: data([STEM, HEAD], [0, 1], [moved(STEM, shift), HEAD], [0, 1]) for shift in (2, 4)
     }
     assert find_hits(of_shift[2]).is_hit.tolist() == [[False, True]]
-    stem, *others = dilated_ap50(of_shift[2], backend)
+    stem, *others = dilated_ap50(of_shift[2], 3, backend)
     assert stem == pytest.approx(1)
     assert others == [None, None]
-    assert dilated_ap50(of_shift[4], backend) == (0, None, None)
-    assert centre_recall(of_shift[2]) == (1, 1, None)
-    assert centre_recall(of_shift[4]) == (0, 1, None)
+    assert dilated_ap50(of_shift[4], 3, backend) == (0, None, None)
+    assert centre_recall(of_shift[2], 3) == (1, 1, None)
+    assert centre_recall(of_shift[4], 3) == (0, 1, None)
 
 
 @pytest.mark.parametrize(
@@ -69,26 +70,26 @@ def test_stem_beside_its_place(backend: Backend) -> None:
     [((6, 0), 1), ((6.1, 0), 0), ((0, 5), 1), ((0, 5.1), 0), ((6, 5), 1), ((-6, -5), 1)],
 )
 def test_centre_lies_within_half_a_side(shift: tuple[float, float], expected: int) -> None:
-    result = centre_recall(data([HEAD], [0], [moved(HEAD, *shift)], [0]))
+    result = centre_recall(data([HEAD], [0], [moved(HEAD, *shift)], [0]), 3)
     assert result == (expected, None, None)
 
 
 def test_size_does_not_matter_but_class_does() -> None:
     huge = (0.0, -100.0, 412.0, 210.0)
-    assert centre_recall(data([HEAD], [0], [huge], [0])) == (1, None, None)
-    assert centre_recall(data([HEAD], [0], [HEAD], [1])) == (0, None, None)
+    assert centre_recall(data([HEAD], [0], [huge], [0]), 3) == (1, None, None)
+    assert centre_recall(data([HEAD], [0], [HEAD], [1]), 3) == (0, None, None)
 
 
 def test_a_prediction_counts_for_one_symbol() -> None:
     far = moved(HEAD, 300)
-    assert centre_recall(data([HEAD, far], [0, 0], [HEAD], [0])) == (0.5, None, None)
+    assert centre_recall(data([HEAD, far], [0, 0], [HEAD], [0]), 3) == (0.5, None, None)
     second = moved(HEAD, 4)
-    assert centre_recall(data([HEAD, second], [0, 0], [HEAD], [0])) == (0.5, None, None)
-    assert centre_recall(data([HEAD, second], [0, 0], [HEAD, second], [0, 0])) == (1, None, None)
+    assert centre_recall(data([HEAD, second], [0, 0], [HEAD], [0]), 3) == (0.5, None, None)
+    assert centre_recall(data([HEAD, second], [0, 0], [HEAD, second], [0, 0]), 3) == (1, None, None)
 
 
 def test_nothing_to_measure() -> None:
-    assert centre_recall(data([], [], [HEAD], [0])) == (None, None, None)
-    assert centre_recall(data([HEAD], [0], [], [])) == (0, None, None)
-    assert dilated_ap50(data([], [], [HEAD], [0])) == (None, None, None)
-    assert dilated_ap50(data([STEM], [0], [], [])) == (0, None, None)
+    assert centre_recall(data([], [], [HEAD], [0]), 3) == (None, None, None)
+    assert centre_recall(data([HEAD], [0], [], []), 3) == (0, None, None)
+    assert dilated_ap50(data([], [], [HEAD], [0]), 3) == (None, None, None)
+    assert dilated_ap50(data([STEM], [0], [], []), 3) == (0, None, None)

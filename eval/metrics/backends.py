@@ -10,7 +10,7 @@ import contextlib
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, islice
+from itertools import chain
 from typing import Any, Literal, TypeAlias
 
 import hotcoco
@@ -24,6 +24,8 @@ from eval.metrics.symbol_table import SymbolTable
 Backend: TypeAlias = Literal["hotcoco", "pycocotools"]
 BACKENDS: tuple[Backend, ...] = ("hotcoco", "pycocotools")
 
+MOST_AT_ONCE = 1_000_000
+"""Symbols of ground truth and predictions that are compared at once, which is the fastest."""
 EVERY_SIZE = ((0.0, float("inf")),)
 """Area range without limits; COCO's own "all" ends at 1e10 square pixels."""
 
@@ -61,31 +63,32 @@ def curves(
 ) -> Curves:
     """Compute the precision and recall of predictions.
 
-    With hotcoco, several batches are compared one after the other, and only about 20 bytes per
-    prediction are kept; pycocotools needs all of them at once.
+    More than ``MOST_AT_ONCE`` symbols are compared by hotcoco one batch after the other, and only
+    about 20 bytes per prediction are kept; pycocotools needs all of them at once.
 
     Args:
-        batches: Symbols to compare, at least one batch. Of several batches, areas of predictions
-            are not used.
+        batches: Symbols to compare, at least one batch; areas of predictions may not be used.
         backend: Evaluator.
         iou_thresholds: IoU thresholds; None for COCO's ten.
     """
-    rest = iter(batches)
-    first = next(rest)
-    others = [*islice(rest, 1)]
-    if not others:
-        evaluator = run(first, backend, iou_thresholds=iou_thresholds)
-    elif backend == "hotcoco":
-        evaluator = _streamed(chain([first], others, rest), iou_thresholds)
+    rest, first, n_symbols = iter(batches), [], 0
+    for data in rest:
+        first.append(data)
+        n_symbols += len(data.truths.labels) + len(data.predictions.labels)
+        if n_symbols > MOST_AT_ONCE and backend == "hotcoco":
+            evaluator = _streamed(chain(first, rest), iou_thresholds)
+            break
     else:
-        evaluator = run(joined([first, *others, *rest]), backend, iou_thresholds=iou_thresholds)
+        evaluator = run(joined(first), backend, iou_thresholds=iou_thresholds)
     return Curves(
         precision=evaluator.eval["precision"][..., 0, 0], recall=evaluator.eval["recall"][..., 0, 0]
     )
 
 
 def joined(batches: Sequence[EvaluatorInput]) -> EvaluatorInput:
-    """Return the pages of several batches, which follow each other, as one."""
+    """Return the pages of batches, which follow each other, as one batch."""
+    if len(batches) == 1:
+        return batches[0]
     areas = [data.areas for data in batches if data.areas is not None]
     return replace(
         batches[0],
@@ -148,9 +151,7 @@ def _set_params(
     params.areaRngLbl = ["all", *map(str, range(1, len(limits)))]
 
 
-def _streamed(
-    batches: Iterator[EvaluatorInput], iou_thresholds: Sequence[float] | None
-) -> hotcoco.COCOeval:
+def _streamed(batches: Iterator[EvaluatorInput], iou_thresholds: Sequence[float] | None) -> Any:  # noqa: ANN401
     """Match one batch after the other; takes a third longer than one batch with all pages."""
     evaluator = None
     for data in batches:

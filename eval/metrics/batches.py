@@ -1,7 +1,6 @@
 """Pages in batches, so that the memory of an evaluation hardly depends on their number.
 
-An evaluator needs about 1 KB per symbol while it compares them, and what is kept afterwards a
-fiftieth.
+An evaluator needs about 1 KB per symbol while it compares them; what is kept is a fiftieth of it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,10 +12,8 @@ from eval.metrics.backends import EvaluatorInput
 from eval.metrics.matching import PagePairs
 from eval.metrics.symbol_table import SymbolTable
 
-MOST_AT_ONCE = 1_000_000
-"""Symbols, of ground truth and predictions, that are compared at once, which is the fastest."""
 BATCH = 200_000
-"""Symbols per batch if there are more in all; a single page may have more."""
+"""Symbols of ground truth and predictions per batch, unless a single page has more."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -69,14 +66,12 @@ def batches_of(pairs: PagePairs, n_classes: int, max_det: int | None = None) -> 
 def _starts(pairs: PagePairs) -> tuple[int, ...]:
     """Return the index of the first page of each batch."""
     counts = pairs.n_symbols.sum(axis=1).tolist()
-    starts = [0]
-    if sum(counts) > MOST_AT_ONCE:
-        n_in_batch = 0
-        for i, n in enumerate(counts):
-            if n_in_batch and n_in_batch + n > BATCH:
-                starts.append(i)
-                n_in_batch = 0
-            n_in_batch += n
+    starts, n_in_batch = [0], 0
+    for i, n in enumerate(counts):
+        if n_in_batch and n_in_batch + n > BATCH:
+            starts.append(i)
+            n_in_batch = 0
+        n_in_batch += n
     return tuple(starts)
 
 

@@ -43,6 +43,8 @@ class BatchErrors:
     """Type of each prediction, in the order of the table, shape ``(N,)``."""
     repaired: NDArray[np.int32]
     """Class of each prediction after the repair of its error; -1 if it is removed."""
+    n_candidates: NDArray[np.int32]
+    """Symbols of its class that each prediction could find, shape ``(N,)``."""
     n_missed: NDArray[np.int64]
     """Symbols of each class that no prediction finds, and that are not those for which a prediction
     with a wrong class or box was meant, shape ``(C,)``."""
@@ -61,26 +63,31 @@ def classified(data: EvaluatorInput, found: BatchHits) -> BatchErrors:
     kinds = np.full(len(predictions.labels), ON_BACKGROUND, np.int8)
     meant = np.full(len(kinds), -1)  # symbol for which a prediction was meant
     is_met = np.zeros(len(truths.labels), np.bool_)
+    is_found = found.is_found(len(truths.labels))
+    n_candidates = np.zeros(len(kinds), np.int32)
     for truth_rows, rows in shared_pages(truths, predictions):
         labels = truths.labels[truth_rows]
         ious = _ious(predictions.boxes_xyxy[rows], truths.boxes_xyxy[truth_rows])  # (N, T)
         is_same = predictions.labels[rows, None] == labels
         same, other = np.where(is_same, ious, 0.0), np.where(is_same, 0.0, ious)
-        is_taken = np.any((same >= FOUND_IOU) & found.is_found[truth_rows], axis=1)
+        is_near = same >= FOUND_IOU
+        n_candidates[rows] = is_near.sum(axis=1)
+        is_taken = np.any(is_near & is_found[truth_rows], axis=1)
         kinds[rows] = _kinds(same.max(axis=1), other.max(axis=1), is_taken)
         nearest = np.where(kinds[rows] == CLASS, other.argmax(axis=1), same.argmax(axis=1))
         meant[rows] = truth_rows.start + nearest
         is_met[truth_rows] |= (ious >= FOUND_IOU).any(axis=0)
     kinds[found.is_hit[0]] = NO_ERROR
     meant[~np.isin(kinds, (CLASS, LOCALISATION))] = -1
-    is_missed = ~found.is_found
+    is_missed = ~is_found
     is_missed[meant[meant >= 0]] = False
     n_seen = np.bincount(predictions.labels, minlength=data.n_classes) + np.bincount(
         truths.labels[is_met], minlength=data.n_classes
     )
     return BatchErrors(
         kinds=kinds,
-        repaired=_repaired(data, found, meant),
+        repaired=_repaired(data, is_found, meant),
+        n_candidates=n_candidates,
         n_missed=np.bincount(truths.labels[is_missed], minlength=data.n_classes),
         is_seen=n_seen > 0,
     )
@@ -105,7 +112,7 @@ def _kinds(
 
 
 def _repaired(
-    data: EvaluatorInput, found: BatchHits, meant: NDArray[np.int64]
+    data: EvaluatorInput, is_found: NDArray[np.bool_], meant: NDArray[np.int64]
 ) -> NDArray[np.int32]:
     """Return the class of each prediction after the repair of its error.
 
@@ -114,14 +121,14 @@ def _repaired(
 
     Args:
         data: Symbols to compare.
-        found: Their matches.
+        is_found: Whether a prediction finds each symbol.
         meant: Symbol for which each prediction was meant; -1 for none.
     """
     scores = data.predictions.scores
     order = np.argsort(np.zeros(len(meant)) if scores is None else -scores, kind="stable")
     symbols, first = np.unique(meant[order], return_index=True)
     is_free = symbols >= 0
-    is_free[is_free] = ~found.is_found[symbols[is_free]]
+    is_free[is_free] = ~is_found[symbols[is_free]]
     repaired = np.full(len(meant), -1, np.int32)
     repaired[order[first[is_free]]] = data.truths.labels[symbols[is_free]]
     return repaired

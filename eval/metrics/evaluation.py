@@ -38,7 +38,14 @@ from eval.metrics.operating_points import (
     page_errors,
 )
 from eval.metrics.other_protocols import macro, other_protocols
-from eval.metrics.slices import density_groups, head_slices, page_slices, size_slices
+from eval.metrics.slices import (
+    SizeMatches,
+    density_groups,
+    head_slices,
+    page_slices,
+    size_matches,
+    size_slices,
+)
 from eval.metrics.thin_classes import centre_recall, dilated_ap50
 from eval.reports.evaluation import ClassEvaluation, EvaluationReport, Interval
 
@@ -90,7 +97,7 @@ def evaluate_in_depth(
     pairs = pair_pages(truths, predictions, len(names))
     staff_spaces = _staff_spaces(pairs)
     batches = batches_of(pairs, len(names))
-    matching = _match(batches, backend, chosen_threshold)
+    matching = _match(batches, staff_spaces, backend, chosen_threshold)
     hits = matching.hits
     detection, found = report(batches, names, backend)
     class_intervals, intervals = _intervals(hits, page_weights(len(pairs), n_bootstrap, seed))
@@ -120,7 +127,7 @@ def evaluate_in_depth(
         errors=error_types(matching.errors, hits),
         slices=(
             *page_slices(hits, _groups(pairs, page_groups or {})),
-            *size_slices(batches, staff_spaces, backend),
+            *size_slices(matching.sizes),
             *head_slices([row.ap50 for row in detection.classes], hits.n_truths, head_labels),
         ),
         calibration=calibration(hits, head_labels or {"": range(len(names))}),
@@ -138,19 +145,26 @@ class _Matching:
 
     hits: Hits
     errors: Sequence[BatchErrors]
+    sizes: Sequence[tuple[SizeMatches, ...]]
     confusions: NDArray[np.int64]
     """Predicted classes by true class, shape ``(C + 1, C + 1)``."""
 
 
-def _match(batches: Batches, backend: Backend, chosen_threshold: float) -> _Matching:
+def _match(
+    batches: Batches,
+    staff_spaces: Sequence[float | None],
+    backend: Backend,
+    chosen_threshold: float,
+) -> _Matching:
     """Match predictions with ground truth, once for all measures that need it.
 
     Args:
         batches: Symbols to compare.
+        staff_spaces: Distance of the staff lines of each page in pixels; None if it is unknown.
         backend: Evaluator that computes the AP.
         chosen_threshold: Confidence from which predictions count in the confusion matrix.
     """
-    collected, errors = HitCollector(), []
+    collected, errors, sizes = HitCollector(), [], []
     confusions = np.zeros((batches.n_classes + 1, batches.n_classes + 1), np.int64)
     for data in batches:
         analysis = run(data, iou_thresholds=[0.5])
@@ -158,8 +172,10 @@ def _match(batches: Batches, backend: Backend, chosen_threshold: float) -> _Matc
         evaluator = analysis if backend == "hotcoco" else run(data, backend, iou_thresholds=[0.5])
         found = read_hits(evaluator, data)
         errors.append(classified(data, found))
+        n_candidates = errors[-1].n_candidates
+        sizes.append(size_matches(data, found, n_candidates, staff_spaces, backend))
         collected.add(data, found)
-    return _Matching(hits=collected.hits(), errors=errors, confusions=confusions)
+    return _Matching(hits=collected.hits(), errors=errors, sizes=sizes, confusions=confusions)
 
 
 def _head_labels(

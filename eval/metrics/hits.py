@@ -56,8 +56,14 @@ class BatchHits:
 
     is_hit: NDArray[np.bool_]
     """True for predictions that match a symbol, shape ``(T, N)``."""
-    is_found: NDArray[np.bool_]
-    """True for truths that a prediction matches at the first threshold, one per truth."""
+    matched: NDArray[np.int64]
+    """Truth that each prediction matches at the first threshold, -1 for none, shape ``(N,)``."""
+
+    def is_found(self, n_truths: int) -> NDArray[np.bool_]:
+        """Return whether each truth is matched at the first threshold, shape ``(n_truths,)``."""
+        is_found = np.zeros(n_truths, np.bool_)
+        is_found[self.matched[self.matched >= 0]] = True
+        return is_found
 
 
 def find_hits(
@@ -91,13 +97,13 @@ def read_hits(evaluator: Any, data: EvaluatorInput) -> BatchHits:  # noqa: ANN40
     """
     n_thresholds = len(evaluator.params.iouThrs)
     is_hit = np.zeros((n_thresholds, len(data.predictions.labels)), np.bool_)  # (T, N)
-    is_found = np.zeros(len(data.truths.labels), np.bool_)
+    matched = np.full(len(data.predictions.labels), -1)
     for cell in filter(None, evaluator.evalImgs):
-        ids, truth_ids = cell["dtIds"], cell["gtIds"]
-        if len(ids) and len(truth_ids):
-            is_hit[:, np.asarray(ids) - 1] = np.asarray(cell["dtMatches"]) > 0
-            is_found[np.asarray(truth_ids) - 1] = np.asarray(cell["gtMatches"])[0] > 0
-    return BatchHits(is_hit=is_hit, is_found=is_found)
+        if len(cell["dtIds"]) and len(cell["gtIds"]):
+            rows, truth_ids = np.asarray(cell["dtIds"]) - 1, np.asarray(cell["dtMatches"])
+            is_hit[:, rows] = truth_ids > 0
+            matched[rows] = truth_ids[0] - 1
+    return BatchHits(is_hit=is_hit, matched=matched)
 
 
 class HitCollector:

@@ -3,7 +3,7 @@
 Shapes: P pages, C classes, W slices, T truths, N predictions.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from eval.metrics.backends import Backend, EvaluatorInput, run
 from eval.metrics.bootstrap import mean_ap
-from eval.metrics.hits import Hits, class_ap, weighted_ap
+from eval.metrics.hits import BatchHits, Hits, class_ap, weighted_ap
 from eval.metrics.symbol_table import SymbolTable
 from eval.reports.evaluation import Slice
 
@@ -119,39 +119,8 @@ def head_slices(
     return tuple(result)
 
 
-def size_slices(
-    batches: Iterable[EvaluatorInput],
-    staff_spaces: Sequence[float | None],
-    backend: Backend = "hotcoco",
-) -> tuple[Slice, ...]:
-    """Score symbols by size, at IoU .5.
-
-    Symbols of other sizes are ignored, with the predictions that find them, and so are predictions
-    of other sizes that find none, as with COCO's areas.
-
-    Args:
-        batches: Symbols to compare.
-        staff_spaces: Distance of the staff lines of each page in pixels, length P; None if it is
-            unknown: the symbols of such a page are in no slice.
-        backend: Evaluator.
-
-    Returns:
-        One slice per size that occurs; none if no distance is known.
-    """
-    spaces = np.array([space or np.nan for space in staff_spaces], np.float64)
-    of_size: list[list[_SizeMatches]] = [[] for _ in _RANGES]
-    for data in batches:
-        for matches, found in zip(of_size, _size_matches(data, spaces, backend), strict=True):
-            matches.append(found)
-    return tuple(
-        _size_slice(_size_name(low, high), matches)
-        for (low, high), matches in zip(pairwise(SIZE_LIMITS), of_size, strict=True)
-        if any(found.n_truths.any() for found in matches)
-    )
-
-
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class _SizeMatches:
+class SizeMatches:
     """Matches of a batch for the symbols of one size; M predictions that are not ignored."""
 
     scores: NDArray[np.float64]
@@ -166,39 +135,118 @@ class _SizeMatches:
     """Pages with such symbols."""
 
 
-def _size_matches(
-    data: EvaluatorInput, spaces: NDArray[np.float64], backend: Backend
-) -> list[_SizeMatches]:
-    """Match the symbols of each size."""
-    own_spaces = spaces[data.first_page : data.first_page + data.truths.n_pages]
-    sizes = _sizes(data.truths, own_spaces)  # (T,)
-    sized = replace(data, areas=(sizes, _sizes(data.predictions, own_spaces)))
-    evaluator = run(sized, backend, iou_thresholds=[0.5], area_ranges=_RANGES)
-    is_hit, is_ignored = np.zeros((2, len(_RANGES), len(data.predictions.labels)), np.bool_)
-    position = {low: i for i, (low, _) in enumerate(_RANGES)}
-    for cell in filter(None, evaluator.evalImgs):
-        rows = np.asarray(cell["dtIds"], np.int64) - 1
-        i = position[cell["aRng"][0]]
-        is_ignored[i, rows] = np.asarray(cell["dtIgnore"], np.bool_)[0]
-        if len(cell["gtIds"]):
-            is_hit[i, rows] = np.asarray(cell["dtMatches"])[0] > 0
-    scores = data.predictions.scores
+def size_matches(
+    data: EvaluatorInput,
+    found: BatchHits,
+    n_candidates: NDArray[np.int32],
+    staff_spaces: Sequence[float | None],
+    backend: Backend = "hotcoco",
+) -> tuple[SizeMatches, ...]:
+    """Match the symbols of each size at IoU .5.
+
+    Symbols of other sizes are ignored, with the predictions that find them, and so are predictions
+    of other sizes that find none, as with COCO's areas. Which symbol a prediction finds depends on
+    the size only where it could find several; only these are matched anew.
+
+    Args:
+        data: Symbols to compare.
+        found: Their matches without regard to sizes.
+        n_candidates: Number of symbols of its class that each prediction could find.
+        staff_spaces: Distance of the staff lines of all pages in pixels, length P; None if it is
+            unknown: the symbols of such a page have no size.
+        backend: Evaluator.
+
+    Returns:
+        Matches of each size, as in ``SIZE_LIMITS``.
+    """
+    spaces = np.array([space or np.nan for space in staff_spaces], np.float64)
+    spaces = spaces[data.first_page : data.first_page + data.truths.n_pages]
+    truths, predictions = data.truths, data.predictions
+    sizes, predicted_sizes = _sizes(truths, spaces), _sizes(predictions, spaces)
+    own = (
+        np.where(found.matched >= 0, sizes[found.matched], predicted_sizes)
+        if len(sizes)
+        else predicted_sizes
+    )
+    is_own = np.array([(own >= low) & (own <= high) for low, high in _RANGES])  # (sizes, N)
+    is_hit = is_own & (found.matched >= 0)
+    is_ignored = ~is_own
+    _match_anew(data, n_candidates, (sizes, predicted_sizes), backend, is_hit, is_ignored)
+    scores = np.zeros(len(predictions.labels)) if predictions.scores is None else predictions.scores
     result = []
     for (low, high), hit, rows in zip(_RANGES, is_hit, ~is_ignored, strict=True):
-        truths = data.truths.only((sizes >= low) & (sizes <= high))
+        sized = truths.only((sizes >= low) & (sizes <= high))
         result.append(
-            _SizeMatches(
-                scores=np.zeros(rows.sum()) if scores is None else scores[rows],
-                labels=data.predictions.labels[rows].astype(np.int32),
+            SizeMatches(
+                scores=scores[rows],
+                labels=predictions.labels[rows].astype(np.int32),
                 is_hit=hit[rows],
-                n_truths=np.bincount(truths.labels, minlength=data.n_classes),
-                n_pages=len(np.unique(truths.pages)),
+                n_truths=np.bincount(sized.labels, minlength=data.n_classes),
+                n_pages=len(np.unique(sized.pages)),
             )
         )
-    return result
+    return tuple(result)
 
 
-def _size_slice(name: str, matches: Sequence[_SizeMatches]) -> Slice:
+def _match_anew(
+    data: EvaluatorInput,
+    n_candidates: NDArray[np.int32],
+    sizes: tuple[NDArray[np.float64], NDArray[np.float64]],
+    backend: Backend,
+    is_hit: NDArray[np.bool_],
+    is_ignored: NDArray[np.bool_],
+) -> None:
+    """Match the symbols of each class and page where a prediction could find several.
+
+    Args:
+        data: Symbols to compare.
+        n_candidates: Number of symbols that each prediction could find.
+        sizes: Sizes of the truths and of the predictions.
+        backend: Evaluator.
+        is_hit: Result, shape ``(sizes, N)``.
+        is_ignored: Result, shape ``(sizes, N)``.
+    """
+    cells, predicted_cells = (
+        table.pages * data.n_classes + table.labels for table in (data.truths, data.predictions)
+    )
+    ambiguous = np.unique(predicted_cells[n_candidates > 1])
+    if not len(ambiguous):
+        return
+    of_truths, of_predictions = (np.isin(c, ambiguous) for c in (cells, predicted_cells))
+    rows = np.flatnonzero(of_predictions)
+    some = replace(
+        data,
+        truths=data.truths.only(of_truths),
+        predictions=data.predictions.only(of_predictions),
+        areas=(sizes[0][of_truths], sizes[1][rows]),
+    )
+    evaluator = run(some, backend, iou_thresholds=[0.5], area_ranges=_RANGES)
+    position = {low: i for i, (low, _) in enumerate(_RANGES)}
+    for cell in filter(None, evaluator.evalImgs):
+        i, cell_rows = position[cell["aRng"][0]], rows[np.asarray(cell["dtIds"], np.int64) - 1]
+        is_ignored[i, cell_rows] = np.asarray(cell["dtIgnore"], np.bool_)[0]
+        is_hit[i, cell_rows] = np.asarray(cell["dtMatches"])[0] > 0
+
+
+def size_slices(matches: Sequence[tuple[SizeMatches, ...]]) -> tuple[Slice, ...]:
+    """Score symbols by size.
+
+    Args:
+        matches: Matches of each batch.
+
+    Returns:
+        One slice per size that occurs.
+    """
+    return tuple(
+        _size_slice(_size_name(low, high), of_size)
+        for (low, high), of_size in zip(
+            pairwise(SIZE_LIMITS), zip(*matches, strict=True), strict=True
+        )
+        if any(found.n_truths.any() for found in of_size)
+    )
+
+
+def _size_slice(name: str, matches: Sequence[SizeMatches]) -> Slice:
     """Score the symbols of one size in all batches."""
     scores, labels, is_hit = (
         np.concatenate([getattr(found, column) for found in matches])

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from benchmarks.crowded_pages import crowded_pages
 from converters.page import Page
-from eval.metrics import batches
+from eval.metrics import backends, batches
 from eval.metrics.backends import BACKENDS, Backend, curves, joined, run
 from eval.metrics.batches import batches_of, evaluator_input
 from eval.metrics.comparison import compare_runs
@@ -34,7 +34,7 @@ def pages(seed: int, n_pages: int = 7) -> tuple[list[Page], list[Page]]:
 
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batches, "MOST_AT_ONCE", 100)
+    monkeypatch.setattr(backends, "MOST_AT_ONCE", 200)
     monkeypatch.setattr(batches, "BATCH", 170)
 
 
@@ -55,7 +55,6 @@ def test_batches_are_bounded_and_contain_every_page_once() -> None:
 
 
 def test_a_page_with_more_symbols_than_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batches, "MOST_AT_ONCE", 1)
     monkeypatch.setattr(batches, "BATCH", 1)
     truths, predictions = pages(1)
     pairs = pair_pages(truths, predictions, len(NAMES))
@@ -75,7 +74,10 @@ def test_curves_of_batches_are_those_of_all_pages(seed: int, n_first: int) -> No
         evaluator_input(pairs[:n_first], len(NAMES), 50),
         replace(evaluator_input(pairs[n_first:], len(NAMES), 50), first_page=n_first),
     ]
-    expected, found = run(whole).eval, curves(parts)
+    expected = run(whole).eval
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backends, "MOST_AT_ONCE", 0)
+        found = curves(parts)
     np.testing.assert_array_equal(found.precision, expected["precision"][..., 0, 0])
     np.testing.assert_array_equal(found.recall, expected["recall"][..., 0, 0])
 

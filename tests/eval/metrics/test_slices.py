@@ -1,20 +1,26 @@
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import PurePosixPath
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from benchmarks.crowded_pages import crowded_pages
 from converters.page import Page
-from eval.metrics.backends import BACKENDS, Backend, run
+from eval.metrics.backends import BACKENDS, Backend, EvaluatorInput, run
 from eval.metrics.batches import evaluator_input
 from eval.metrics.coco import evaluate
-from eval.metrics.hits import find_hits
+from eval.metrics.errors import classified
+from eval.metrics.hits import find_hits, read_hits
 from eval.metrics.matching import pair_pages
 from eval.metrics.slices import (
+    SIZE_LIMITS,
     density_groups,
     head_slices,
     page_slices,
+    size_matches,
     size_slices,
 )
 from eval.reports.evaluation import Slice
@@ -122,13 +128,45 @@ def sized(widths: list[float], *, predicted: bool = False) -> Page:
     )
 
 
+def sized_slices(
+    data: EvaluatorInput, spaces: list[float | None], backend: Backend = "hotcoco"
+) -> tuple[Slice, ...]:
+    found = read_hits(run(data, backend, iou_thresholds=[0.5]), data)
+    n_candidates = classified(data, found).n_candidates
+    return size_slices([size_matches(data, found, n_candidates, spaces, backend)])
+
+
+@given(seed=st.integers(0, 10**6))
+def test_sizes_are_those_of_cocos_areas(seed: int) -> None:
+    """Many predictions could find several symbols, of which some have another size."""
+    rng = np.random.default_rng(seed)
+    truth, prediction = (
+        replace(sized([1] * n, predicted=predicted), labels=rng.integers(0, 2, n))
+        for n, predicted in ((15, False), (25, True))
+    )
+    for page in (truth, prediction):
+        n = len(page.labels)
+        corners, sides = rng.integers(0, 4, (n, 2)), rng.integers(8, 13, (n, 2))
+        page.boxes_xyxy[:] = np.hstack((corners, corners + sides))
+    data = evaluator_input([(truth, prediction)], 2)
+    tables = data.truths, data.predictions
+    sides = [(table.boxes_xyxy[:, 2:] - table.boxes_xyxy[:, :2]).max(axis=1) for table in tables]
+    ranges = [(low, float(np.nextafter(high, low))) for low, high in pairwise(SIZE_LIMITS)]
+    areas = sides[0] / 10, sides[1] / 10
+    evaluator = run(replace(data, areas=areas), iou_thresholds=[0.5], area_ranges=ranges)
+    ap = evaluator.eval["precision"][0, :, :, :, 0].mean(axis=0)  # (C, sizes)
+    expected = [row[row >= 0].mean() for row in ap.T if (row >= 0).any()]
+    slices = sized_slices(data, [10.0])
+    assert [row.macro_ap50 for row in slices] == pytest.approx(expected, abs=1e-12)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_sizes(backend: Backend) -> None:
     # In staff spaces of 10 px: .4 is found, .9 is missed (IoU .1), 1 is found, 5 is found. The
     # last prediction, of .4, is false.
     truth, prediction = sized([4, 9, 10, 50]), sized([4, 90, 10, 50, 4], predicted=True)
     prediction = replace(prediction, scores=np.array([0.8, 0.7, 0.6, 0.5, 0.9]))
-    slices = size_slices([evaluator_input([(truth, prediction)], 2)], [10.0], backend)
+    slices = sized_slices(evaluator_input([(truth, prediction)], 2), [10.0], backend)
     assert [(row.value, row.n_truths, row.macro_ap50) for row in slices] == [
         ("0-0.5 staff spaces", 1, pytest.approx(0.5)),
         ("0.5-1 staff spaces", 1, 0),
@@ -141,5 +179,5 @@ def test_sizes(backend: Backend) -> None:
 @pytest.mark.parametrize("space", [None, 0.0])
 def test_unknown_staff_space(space: float | None) -> None:
     data = evaluator_input([(sized([4]), sized([4], predicted=True))], 1)
-    assert size_slices([data], [space]) == ()
-    assert size_slices([evaluator_input([], 1)], []) == ()
+    assert sized_slices(data, [space]) == ()
+    assert sized_slices(evaluator_input([], 1), []) == ()

@@ -3,7 +3,7 @@
 Shapes: T tiles of a page.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -125,18 +125,19 @@ class PageTiles:
         return page
 
 
-def merge_tiles(pages: Iterable[PageTiles], tiles: Iterable[Page]) -> list[Page]:
+def merge_tiles(pages: Iterable[PageTiles], tiles: Sequence[Page]) -> Iterator[Page]:
     """Merge the symbols of all tiles of a split into those of its pages.
 
     Args:
         pages: Pages and their tiles.
         tiles: Tiles in any order, all with scores or all without.
 
-    Returns:
+    Yields:
         Pages in the order of ``pages``.
     """
-    tile_of = {tile.image: tile for tile in tiles}
-    return [page.merged([tile_of[name] for name in page.tiles]) for page in pages]
+    position = {image: i for i, image in enumerate(tile.image for tile in tiles)}
+    for page in pages:
+        yield page.merged([tiles[position[name]] for name in page.tiles])
 
 
 def page_tiles(

@@ -15,6 +15,7 @@ from pathlib import Path
 from benchmarks.gpu.results import Results, data_step_parser, wait_for_data
 from benchmarks.predict import loaded
 from benchmarks.timing import alternate
+from converters.stored_pages import StoredPages
 from eval.metrics.f1 import match
 from omr.prediction import PredictOptions, open_network, predict_pages, reading_options
 from omr.prediction_files import Overlay
@@ -57,7 +58,7 @@ def compare(
     data: EvaluationSet, n_pages: int, network: Network, weights: Path, results: Results
 ) -> None:
     """Compare the symbols of some pages with those that a CPU finds, and with the ground truth."""
-    some = dataclasses.replace(data, truths=data.truths[:n_pages])
+    some = dataclasses.replace(data, truths=StoredPages(data.truths[:n_pages]))
     options, n_classes = PredictOptions(weights=weights), len(network.names)
     networks = {"this device": network, "CPU": open_network(weights, device="cpu")}
     found = {

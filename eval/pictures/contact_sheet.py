@@ -3,7 +3,7 @@
 Shapes: an image is ``(H, W)`` or ``(H, W, 3)``, its colours in OpenCV's order, BGR.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
 
 import cv2
@@ -67,8 +67,8 @@ def contact_sheet(
 
 def compare(
     read: Callable[[PurePosixPath], Pixels],
-    truths: Iterable[Page],
-    predictions: Iterable[Page],
+    truths: Sequence[Page],
+    predictions: Sequence[Page],
     names: Sequence[str],
     *,
     n_images: int = 4,
@@ -87,16 +87,15 @@ def compare(
     Raises:
         InputError: An image cannot be read.
     """
-    truth_of = {page.image: page for page in truths}
-    prediction_of = {page.image: page for page in predictions}
-    common = sorted(image for image in truth_of.keys() & prediction_of.keys())
-    common = [image for image in common if len(truth_of[image].labels)]
+    truth_of = {page.image: i for i, page in enumerate(truths) if len(page.labels)}
+    prediction_of = {page.image: i for i, page in enumerate(predictions)}
+    common = sorted(truth_of.keys() & prediction_of.keys())
     indices = np.linspace(0, len(common) - 1, min(n_images, len(common))).round().astype(int)
     images: list[Pixels] = []
     pages: list[Page] = []
     for image in (common[i] for i in indices):
         images += [read(image)] * 2
-        pages += [truth_of[image], prediction_of[image]]
+        pages += [truths[truth_of[image]], predictions[prediction_of[image]]]
     return contact_sheet(images, pages, names, columns=2, min_score=min_score)
 
 

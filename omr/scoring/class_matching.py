@@ -12,6 +12,7 @@ import numpy as np
 
 from class_maps import ConfigError, with_nearest
 from converters.page import Page
+from converters.stored_pages import StoredPages
 from converters.tracking import Track
 
 
@@ -19,7 +20,7 @@ from converters.tracking import Track
 class MatchedPredictions:
     """Predictions for the pages or tiles of a split, with the labels of the data set."""
 
-    pages: list[Page]
+    pages: StoredPages
     """One per page or tile, with at most ``max_det`` symbols, highest score first."""
     max_det: int
     ignored_classes: tuple[str, ...]
@@ -60,7 +61,7 @@ def match_classes(
         unlabelled: Labels of the classes that are never annotated on a page, by its name;
             predictions of them are omitted.
     """
-    pages, n_ignored, omitted = [], 0, Counter[str]()
+    pages, n_ignored, omitted = StoredPages(), 0, Counter[str]()
     for page in track(predicted, n_pages):
         known = relabel(page, names, data_names)
         n_ignored += len(page.labels) - len(known.labels)

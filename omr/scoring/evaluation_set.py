@@ -13,7 +13,7 @@ from converters.formats.yolo_dataset import YoloDataset
 from converters.images import Pixels
 from converters.manifest import Manifest, Preparation, preparation, read_manifest
 from converters.page import Page
-from converters.prepare.preparation import PageProperties
+from converters.stored_pages import StoredPages
 from omr.scoring.page_groups import page_groups, page_properties
 from omr.scoring.unlabelled import unlabelled_labels
 from reading.page_tiles import PageTiles, merge_tiles, page_tiles
@@ -29,7 +29,7 @@ class EvaluationSet:
     dataset: YoloDataset
     split: str
     unit: Unit
-    truths: tuple[Page, ...]
+    truths: StoredPages
     """Ground truth of every page or tile."""
     unlabelled: Mapping[PurePosixPath, frozenset[int]]
     """Labels of the classes that the data set of each page or tile never annotates, by its name."""
@@ -58,8 +58,7 @@ class EvaluationSet:
             truth.staff_space or page.staff_space
             for truth, page in zip(self.truths, pages, strict=True)
         ]
-        pairs = zip(self.truths, spaces, strict=True)
-        return replace(self, truths=tuple(replace(t, staff_space=space) for t, space in pairs))
+        return replace(self, truths=self.truths.with_staff_spaces(spaces))
 
     @property
     def folder(self) -> Path:
@@ -109,43 +108,45 @@ def read_evaluation_set(data: Path, split: str, unit: Unit | None) -> Evaluation
         InputError: The data set has no such split, or labels cannot be read.
     """
     dataset = open_dataset(data)
-    labelled = [*dataset.labelled_images(split)]
-    pages = [image.without_duplicates() for image in labelled]
-    manifest, prepared, tiled = _preparation(dataset, split, pages)
+    pages, sizes, n_duplicates = StoredPages(), {}, 0
+    for image in dataset.labelled_images(split):
+        page = image.without_duplicates()
+        pages.append(page)
+        sizes[page.image] = page.width, page.height
+        n_duplicates += len(image.rows) - len(page.labels)
+    manifest, prepared, tiled = _preparation(dataset, split, sizes)
     chosen, remarks = _chosen_unit(unit, data, tiled)
     tiled_pages = tuple(tiled) if isinstance(tiled, list) else ()
     truths = pages
     if chosen == "page" and tiled_pages:
-        truths = merge_tiles(tiled_pages, pages)
+        truths = StoredPages(merge_tiles(tiled_pages, pages))
         remarks += _count_remarks(tiled_pages, truths, manifest)
-    properties = page_properties(
-        manifest, dataset.folder_name(split), [truth.image for truth in truths]
-    )
+    properties = page_properties(manifest, dataset.folder_name(split), truths.images)
+    scaled_to = prepared.staff_space if prepared else None  # the same on all pages
     return EvaluationSet(
         dataset=dataset,
         split=split,
         unit=chosen,
-        truths=_with_known_staff_spaces(truths, prepared, properties),
+        truths=truths.with_staff_spaces([scaled_to or one.staff_space for one in properties]),
         unlabelled=unlabelled_labels(manifest, truths, dataset.names),
-        image_files=tuple(page.image for page in pages),
+        image_files=tuple(pages.images),
         tiled_pages=tiled_pages,
         is_tiled=tiled is not None,
         preparation=prepared,
-        groups=page_groups([truth.image for truth in truths], properties),
-        n_duplicates=sum(len(image.rows) for image in labelled) - sum(len(p.labels) for p in pages),
+        groups=page_groups(truths.images, properties),
+        n_duplicates=n_duplicates,
         remarks=tuple(remarks),
     )
 
 
 def _preparation(
-    dataset: YoloDataset, split: str, pages: Sequence[Page]
+    dataset: YoloDataset, split: str, sizes: Mapping[PurePosixPath, tuple[int, int]]
 ) -> tuple[Manifest, Preparation | None, list[PageTiles] | str | None]:
     """Read from the manifest how images were prepared, and the pages of which they are tiles.
 
     Returns:
         The manifest, the preparation, and the result of :func:`page_tiles`.
     """
-    sizes = {page.image: (page.width, page.height) for page in pages}
     try:
         manifest = read_manifest(dataset.root)
         tiled = page_tiles(manifest, dataset.folder_name(split), sizes)
@@ -178,17 +179,6 @@ def _chosen_unit(
     if unit == "page":
         raise ConfigError(f"{tiled}; use --unit tile", option="--unit", value=unit)
     return "tile", [] if unit else [f"scored per tile: {tiled}"]
-
-
-def _with_known_staff_spaces(
-    truths: Sequence[Page], prepared: Preparation | None, properties: Sequence[PageProperties]
-) -> tuple[Page, ...]:
-    """Add staff spaces: that to which all pages were scaled, or else that of each page."""
-    scaled_to = prepared.staff_space if prepared else None
-    return tuple(
-        replace(truth, staff_space=scaled_to or one.staff_space)
-        for truth, one in zip(truths, properties, strict=True)
-    )
 
 
 def _count_remarks(

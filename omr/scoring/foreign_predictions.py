@@ -86,14 +86,14 @@ def predicted_pages(predictions: PredictionSet, evaluation: EvaluationSet) -> li
             another size, or there are several sets for one image.
     """
     by_image = _by_image(predictions, evaluation)
-    targets = {truth.image: truth for truth in evaluation.truths}
-    if evaluation.is_assembled and not by_image.keys() <= targets.keys():
+    targets = evaluation.truths.images
+    if evaluation.is_assembled and not by_image.keys() <= set(targets):
         return _merged(by_image, predictions, evaluation)
     _check_complete(targets, by_image, predictions)
     scales = _page_scales(evaluation)
     return [
         _page(by_image.get(image), truth, predictions, scales.get(image))
-        for image, truth in targets.items()
+        for image, truth in zip(targets, evaluation.truths, strict=True)
     ]
 
 
@@ -105,7 +105,7 @@ def _by_image(
     Raises:
         ConfigError: An image is unknown, of another split, or has several sets.
     """
-    known = {truth.image for truth in evaluation.truths} | set(evaluation.image_files)
+    known = {*evaluation.truths.images, *evaluation.image_files}
     names, split_folder = ImageNames(known), evaluation.dataset.folder_name(evaluation.split)
     others = {evaluation.dataset.folder_name(s) for s in evaluation.dataset.splits} - {split_folder}
     by_image: dict[PurePosixPath, PredictedImage] = {}
@@ -159,7 +159,7 @@ def _merged(
     Raises:
         ConfigError: Some predictions are for whole pages, or tiles are missing.
     """
-    pages = {truth.image for truth in evaluation.truths}
+    pages = set(evaluation.truths.images)
     if whole := sorted(map(str, by_image.keys() & pages)):
         raise ConfigError(
             f"{predictions.path}: predictions for tiles and for whole pages, such as {whole[0]}; "
@@ -171,7 +171,7 @@ def _merged(
             empty = _empty_page(name, width, height)
             tiles[name] = _page(by_image.get(name), empty, predictions, None)
     _check_complete(tiles, by_image, predictions)
-    return merge_tiles(evaluation.tiled_pages, tiles.values())
+    return [*merge_tiles(evaluation.tiled_pages, [*tiles.values()])]
 
 
 def _empty_page(name: PurePosixPath, width: int, height: int) -> Page:

@@ -61,7 +61,7 @@ class EvaluatedSymbols:
 
 
 def write_symbols(
-    path: Path, truths: Iterable[Page], predictions: Iterable[Page], names: Sequence[str]
+    path: Path, truths: Sequence[Page], predictions: Sequence[Page], names: Sequence[str]
 ) -> None:
     """Write ground truth and predictions to a file, whatever its suffix.
 
@@ -76,41 +76,69 @@ def write_symbols(
         ValueError: Predictions have no scores, are not for the same images in the same sizes, or an
             image occurs more than once.
     """
-    pages = sorted(truths, key=lambda page: page.image)
-    predicted = sorted(predictions, key=lambda page: page.image)
-    frames = [[(p.image, p.width, p.height) for p in group] for group in (pages, predicted)]
-    if frames[0] != frames[1] or len(set(frames[0])) < len(frames[0]):
-        raise ValueError("expected one page of truths and one of predictions per image")
-    spaces = [np.nan if page.staff_space is None else page.staff_space for page in pages]
-    scores = [page.scores for page in predicted if page.scores is not None]
-    if len(scores) < len(predicted):
+    frames, spaces, counts = _frames(truths)
+    predicted_frames, _, predicted_counts = _frames(predictions)
+    order, predicted_order = (
+        sorted(range(len(some)), key=some.__getitem__) for some in (frames, predicted_frames)
+    )
+    frames = [frames[i] for i in order]
+    if not all(page.scores is not None for page in predictions):
         raise ValueError("expected predictions with scores")
+    if frames != [predicted_frames[i] for i in predicted_order] or len(set(frames)) < len(frames):
+        raise ValueError("expected one page of truths and one of predictions per image")
     arrays = {
         "format": [FORMAT],
         "names": list(names),
-        "images": [str(page.image) for page in pages],
-        "sizes": np.reshape([(page.height, page.width) for page in pages], (-1, 2)),
-        "staff_spaces": spaces,
-        **_columns("truth", pages),
-        **_columns("prediction", predicted),
-        "prediction_scores": np.concatenate([np.empty(0), *scores]),
+        "images": [str(image) for image, *_ in frames],
+        "sizes": np.reshape([(height, width) for _, width, height in frames], (-1, 2)),
+        "staff_spaces": [spaces[i] for i in order],
+        "truth_counts": [counts[i] for i in order],
+        "prediction_counts": [predicted_counts[i] for i in predicted_order],
     }
-    with path.open("wb") as file:  # NumPy would add .npz to another name
-        np.savez_compressed(
-            file,
-            allow_pickle=False,
-            **{name: np.asarray(arrays[name], dtype) for name, dtype in _DTYPES.items()},
-        )
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, dtype in _DTYPES.items():
+            if name in arrays:
+                array = np.asarray(arrays[name], dtype)
+                _write_array(archive, name, array.dtype, array.shape, [array])
+                continue
+            kind, _, column = name.partition("_")
+            pages, rows = (truths, order) if kind == "truth" else (predictions, predicted_order)
+            n = sum(counts if kind == "truth" else predicted_counts)
+            parts = (np.asarray(_column(pages[i], column), dtype) for i in rows)
+            shape = (n, 4) if column == "boxes_xyxy" else (n,)
+            _write_array(archive, name, np.dtype(dtype), shape, parts)
 
 
-def _columns(kind: str, pages: Sequence[Page]) -> dict[str, Any]:
-    boxes = [page.boxes_xyxy for page in pages]
-    labels = [page.labels for page in pages]
-    return {
-        f"{kind}_counts": [len(page.labels) for page in pages],
-        f"{kind}_boxes_xyxy": np.concatenate([np.empty((0, 4)), *boxes]),
-        f"{kind}_labels": np.concatenate([np.empty(0, np.int64), *labels]),
-    }
+def _frames(
+    pages: Sequence[Page],
+) -> tuple[list[tuple[PurePosixPath, int, int]], list[float], list[int]]:
+    """Return image, width and height, staff space and number of symbols of each page."""
+    frames, spaces, counts = [], [], []
+    for page in pages:
+        frames.append((page.image, page.width, page.height))
+        spaces.append(np.nan if page.staff_space is None else page.staff_space)
+        counts.append(len(page.labels))
+    return frames, spaces, counts
+
+
+def _column(page: Page, name: str) -> NDArray[Any]:
+    column: NDArray[Any] = getattr(page, name)
+    return column
+
+
+def _write_array(
+    archive: zipfile.ZipFile,
+    name: str,
+    dtype: np.dtype[Any],
+    shape: tuple[int, ...],
+    parts: Iterable[NDArray[Any]],
+) -> None:
+    """Write an array that is never in memory as a whole, as NumPy's ``savez_compressed`` does."""
+    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+        np.lib.format.write_array_header_1_0(entry, header)
+        for part in parts:
+            entry.write(part.tobytes())
 
 
 def read_symbols(path: Path) -> EvaluatedSymbols:

@@ -69,7 +69,7 @@ class ScoredImages:
         names = self._image_names()
         scored = [replace(predictions[str(self.folder / name)], image=name) for name in names]
         if self.tiled_pages:
-            scored = merge_tiles(self.tiled_pages, scored)
+            scored = [*merge_tiles(self.tiled_pages, scored)]
         return self._absolute(self.truths), self._absolute(scored)
 
     def _image_names(self) -> list[PurePosixPath]:

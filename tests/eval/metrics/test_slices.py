@@ -150,9 +150,9 @@ def test_sizes_are_those_of_cocos_areas(seed: int) -> None:
         page.boxes_xyxy[:] = np.hstack((corners, corners + sides))
     data = evaluator_input([(truth, prediction)], 2)
     tables = data.truths, data.predictions
-    sides = [(table.boxes_xyxy[:, 2:] - table.boxes_xyxy[:, :2]).max(axis=1) for table in tables]
+    longer = [(table.boxes_xyxy[:, 2:] - table.boxes_xyxy[:, :2]).max(axis=1) for table in tables]
     ranges = [(low, float(np.nextafter(high, low))) for low, high in pairwise(SIZE_LIMITS)]
-    areas = sides[0] / 10, sides[1] / 10
+    areas = longer[0] / 10, longer[1] / 10
     evaluator = run(replace(data, areas=areas), iou_thresholds=[0.5], area_ranges=ranges)
     ap = evaluator.eval["precision"][0, :, :, :, 0].mean(axis=0)  # (C, sizes)
     expected = [row[row >= 0].mean() for row in ap.T if (row >= 0).any()]

@@ -1,0 +1,89 @@
+import errno
+import os
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.crowded_pages import crowded_pages
+from class_maps import ConfigError
+from converters import stored_pages
+from converters.page import Page
+from converters.stored_pages import StoredPages
+
+PAGES, PREDICTIONS, _ = crowded_pages(n_pages=9, n_truths=20, n_predictions=30, n_classes=3, seed=1)
+
+
+def same(page: Page, other: Page) -> bool:
+    def is_equal(a: Any, b: Any) -> bool:  # noqa: ANN401
+        return np.array_equal(a, b) if isinstance(a, np.ndarray) else a == b
+
+    return all(is_equal(getattr(page, f.name), getattr(other, f.name)) for f in fields(Page))
+
+
+@pytest.mark.parametrize("in_memory", [0, 1 << 30])
+def test_pages_come_back(in_memory: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored_pages, "IN_MEMORY", in_memory or 1)
+    stored = StoredPages(PAGES + PREDICTIONS)
+    expected = PAGES + PREDICTIONS
+    assert len(stored) == 18
+    assert all(map(same, stored, expected))
+    assert same(stored[-1], expected[-1])
+    assert all(map(same, stored[3:7], expected[3:7]))
+    assert list(stored.images) == [page.image for page in expected]
+    with pytest.raises(IndexError):
+        stored[18]
+    stored.append(PAGES[0])  # after a read
+    assert same(stored[18], PAGES[0])
+    assert same(stored[0], PAGES[0])
+
+
+def test_no_pages() -> None:
+    assert list(StoredPages()) == []
+
+
+def test_other_staff_spaces_leave_the_pages_as_they_are() -> None:
+    stored = StoredPages(PAGES)
+    spaces = [None, *map(float, range(1, 9))]
+    other = stored.with_staff_spaces(spaces)
+    assert [page.staff_space for page in other] == spaces
+    assert all(same(replace(a, staff_space=None), b) for a, b in zip(other, PAGES, strict=True))
+    assert [page.staff_space for page in stored] == [None] * 9
+    with pytest.raises(ValueError, match="expected 9 staff spaces, got 1"):
+        stored.with_staff_spaces([1.0])
+
+
+def test_threads_read_the_right_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored_pages, "IN_MEMORY", 1)
+    stored = StoredPages(PAGES)
+    with ThreadPoolExecutor(4) as threads:
+        read = list(threads.map(lambda i: stored[i % 9], range(200)))
+    assert all(same(page, PAGES[i % 9]) for i, page in enumerate(read))
+
+
+def test_nothing_is_left_in_the_temporary_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored_pages, "IN_MEMORY", 1)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    stored = StoredPages(PAGES)
+    assert same(stored[0], PAGES[0])
+    assert os.listdir(tmp_path) == []  # noqa: PTH208
+
+
+def test_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = StoredPages(PAGES)
+
+    def full(_: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(stored._storage._file, "write", full)
+    message = "^temporary file cannot be written: No space left on device; set TMPDIR to a folder"
+    with pytest.raises(ConfigError, match=message):
+        stored.append(PAGES[0])
+    assert len(stored) == 9
+    assert same(stored[8], PAGES[8])

@@ -5,11 +5,11 @@
     python -m benchmarks.eval --many 0          without the second size
 
 Each page has 700 symbols and 1,500 predictions of 136 classes. Every task runs in a process of its
-own; its peak memory includes the pages, which are drawn before the time starts, and of which up to
-64 MB of ground truth and of predictions are in memory, the others in a temporary file. "pycocotools" and
-"hotcoco" are the AP alone: loading, ``evaluate`` and ``accumulate`` with one area range and one
-limit. "evaluate" is :func:`eval.metrics.coco.evaluate`, with checks and means. "in depth" is the
-whole report. ``OMP_NUM_THREADS`` does not limit hotcoco; ``RAYON_NUM_THREADS=1`` does.
+own; its peak memory includes the pages, which are drawn before the time starts: up to 64 MB of
+truths and of predictions each, while the rest is in temporary files. "pycocotools" and "hotcoco"
+are the AP alone: loading, ``evaluate`` and ``accumulate`` with one area range and one limit.
+"evaluate" is :func:`eval.metrics.coco.evaluate`, with checks and means. "in depth" is the whole
+report. ``OMP_NUM_THREADS`` does not limit hotcoco; ``RAYON_NUM_THREADS=1`` does.
 """
 
 import argparse

@@ -24,4 +24,4 @@ def test_the_tests_of_a_promise_exist(row: str) -> None:
 def test_every_row_names_a_test() -> None:
     text = (ROOT / "docs" / "promises.md").read_text("utf-8")
     rows = [line for line in text.splitlines() if line.startswith("| ") and "---" not in line]
-    assert [row for row in rows if row not in ROWS] == ["| promise | tests |"] * 5
+    assert [row for row in rows if row not in ROWS] == ["| promise | tests |"] * text.count("\n## ")

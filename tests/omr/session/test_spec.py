@@ -170,3 +170,9 @@ def test_scoring_is_that_of_the_file(tmp_path: Path) -> None:
     assert (scoring.data, scoring.split, scoring.unit) == (expected, "test", "tile")
     text = "base: {data: [d, e]}\nruns: {a: }"
     assert spec_of(text, tmp_path).scoring.data == str(Path("d").absolute())
+
+
+def test_the_recipe_that_comes_with_omr_is_valid() -> None:
+    spec = read_spec(Path(__file__).parents[3] / "recipes" / "sessions" / "npu-variants.yaml")
+    assert spec.faults == ()
+    assert len({(run.settings["model"], run.settings["activation"]) for run in spec.runs}) == 6

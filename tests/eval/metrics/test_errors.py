@@ -3,6 +3,8 @@ from pathlib import PurePosixPath
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from benchmarks.crowded_pages import crowded_pages
 from converters.page import Page
@@ -201,6 +203,24 @@ def test_error_types_agree_with_tidecv() -> None:
 
 def confusions(data: EvaluatorInput, threshold: float) -> Confusion:
     return confusion(confusion_counts(run(data), data, threshold), NAMES, threshold)
+
+
+@given(seed=st.integers(0, 10**6))
+def test_error_types_agree_with_hotcoco(seed: int) -> None:
+    truths, predictions, _ = crowded_pages(
+        n_pages=2, n_truths=20, n_predictions=30, n_classes=4, seed=seed
+    )
+    scores = np.random.default_rng(seed).permutation(60).reshape(2, 30) / 60
+    predictions = [replace(page, scores=s) for page, s in zip(predictions, scores, strict=True)]
+    data = evaluator_input(pair_pages(truths, predictions, 4)[:], 4)
+    expected = run(data, iou_thresholds=[0.5]).tide_errors(0.5, 0.1)
+    keys = dict(zip(("Cls", "Loc", "Both", "Dupe", "Bkg", "Miss"), TYPES, strict=True))
+    types = errors(data)
+    for key, name in keys.items():
+        count, gain = types.get(name, (0, 0.0))
+        assert count == expected["counts"][key]
+        if name != "missed":  # hotcoco counts a class of which nothing is left as 0
+            assert gain == pytest.approx(max(0, expected["delta_ap"][key]), abs=1e-9), name
 
 
 def test_confusion() -> None:

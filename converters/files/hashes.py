@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from class_maps import InputError
 from converters.image_tars import find_in_tar, open_image
 
+BLOCK_BYTES = 1 << 20
 SHORT_BYTES = 8
 """Bytes of a short hash: among a million files, the chance of a collision is 1 in 40 million."""
 
@@ -20,6 +21,22 @@ def sha256(path: Path) -> str:
     """Return the SHA-256 of a file's bytes as a hexadecimal number."""
     with open_image(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_of_ranges(path: Path, ranges: Iterable[tuple[int, int]]) -> str:
+    """Return the SHA-256 of parts of a file, given by their start and stop, and of their lengths.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        for start, stop in ranges:
+            digest.update((stop - start).to_bytes(8, "big"))
+            file.seek(start)
+            for offset in range(start, stop, BLOCK_BYTES):
+                digest.update(file.read(min(BLOCK_BYTES, stop - offset)))
+    return digest.hexdigest()
 
 
 def state(path: Path) -> tuple[int, int] | None:

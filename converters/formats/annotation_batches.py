@@ -63,9 +63,8 @@ def batches_of(
         workers: Number of processes that read the file.
 
     Returns:
-        All pages in order; empty if the file has to be read as a whole: its
-        annotations are malformed or contain objects, an id is a duplicate or unknown, or the
-        annotations are in no order.
+        All pages in order; empty if the file has to be read as a whole: its annotations are
+        malformed or contain objects, an id is a duplicate or unknown, or they are in no order.
     """
     try:
         of_chunks = [*in_order(_runs, chunks, workers)]
@@ -110,9 +109,9 @@ def _runs(chunk: Chunk) -> _Runs | None:
 
 
 def _has_duplicate(ids: Sequence[NDArray[np.int64]]) -> bool:
-    in_order = np.concatenate(ids)
-    in_order.sort()
-    return bool((in_order[1:] == in_order[:-1]).any())
+    ascending = np.concatenate(ids)
+    ascending.sort()
+    return bool((ascending[1:] == ascending[:-1]).any())
 
 
 def _batches(

@@ -3,7 +3,8 @@
     python -m benchmarks.scale
 
 Each file is like a shard of the complete DeepScoresV2, but smaller: 1,000 pages with 200,000
-annotations, made on the fly. Rows are whole commands, including the start of all processes.
+annotations, made on the fly. Rows are whole commands, including the start of all processes. A
+second table compares one large file with one of these.
 """
 
 import argparse
@@ -23,6 +24,8 @@ from benchmarks.measuring import CommandCost, measure_cost
 
 PAGES, ANNOTATIONS = 1_000, 200_000
 """Pages and annotations of a file."""
+TIMES = 15
+"""Size of the large file, as a multiple of the others."""
 COMPLETE_FILES, COMPLETE_PAGES, COMPLETE_ANNOTATIONS = 129, 255_385, 151_000_000
 """The complete DeepScoresV2."""
 CORES = 24
@@ -117,6 +120,32 @@ def measured_rows(work: Path, most: int) -> Iterator[Row]:
         yield convert("2 Dask workers", all_files, out, "--backend", "dask", "--scheduler", address)
 
 
+def large_file_rows(work: Path, times: int) -> Iterator[tuple[float, Row]]:
+    """Measure conversions of one file, and of one that is larger; yield MB of JSON and the row."""
+    for n, workers in ((1, 1), (times, 1), (times, 2)):
+        folder = work / f"large{n}"
+        if not folder.is_dir():
+            dense_like.write(folder, pages=n * PAGES, annotations=n * ANNOTATIONS)
+        n_bytes = sum(path.stat().st_size for path in folder.iterdir())
+        task = "1 process" if workers == 1 else f"{workers} processes"
+        yield n_bytes / 1e6, convert(task, folder, work / "out", "--workers", str(workers))
+
+
+def print_large_files(rows: list[tuple[float, Row]]) -> None:
+    """Print a table of single files, and how much more the large one takes."""
+    print("\n| task | MB of JSON | s | CPU s | peak MB |")
+    print("|---|---|---|---|---|")
+    for mb, row in rows:
+        cost = row.cost
+        print(
+            f"| {row.task} | {mb:,.0f} | {cost.wall_s:.1f} | {cost.cpu_s:.1f} | "
+            f"{cost.peak_mb:.0f} |"
+        )
+    (_, small), (_, large), (_, two) = rows
+    print(f"\nPeak memory of the large file: {large.cost.peak_mb / small.cost.peak_mb:.2f} times")
+    print(f"2 processes: {large.cost.wall_s / two.cost.wall_s:.2f} times as fast as 1")
+
+
 def print_report(rows: list[Row]) -> None:
     """Print a table, and what it means for the complete data set."""
     print("| task | files | s | CPU s | CPU s per file | peak MB | MB written |")
@@ -141,10 +170,14 @@ def print_report(rows: list[Row]) -> None:
 def main() -> None:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--files", type=int, default=8, help="Largest number of files.")
-    files = parser.parse_args().files
+    parser.add_argument("--files", type=int, default=8, help="Largest number of files; 0: none.")
+    parser.add_argument("--times", type=int, default=TIMES, help="Size of the large file; 0: none.")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        print_report(list(measured_rows(Path(folder), files)))
+        if options.files:
+            print_report(list(measured_rows(Path(folder), options.files)))
+        if options.times:
+            print_large_files(list(large_file_rows(Path(folder), options.times)))
 
 
 if __name__ == "__main__":

@@ -132,7 +132,7 @@ def convert(
     ):
         if not scheduler:
             warm_up(workers, "converters.parts.making")
-        opened = _open(inputs, target, options)
+        opened = _open(inputs, target, options, workers)
         finished = _take_over(folder, opened.parts, options, say)
         if only_merge and len(finished) < len(opened.parts):
             raise _missing_parts(opened.parts, finished)
@@ -196,7 +196,7 @@ def convert_shard(
     with parts_folder(target, inputs=(*inputs.paths, options.class_map.path)) as folder:
         make_records_folder(folder)
         with shared_spans(folder / RECORDS / SPANS):
-            opened = _open(inputs, target, options, shard)
+            opened = _open(inputs, target, options, workers, shard)
         own = _of_shard(opened.parts, shard)
         make_split_folders(folder, opened.split_names, options)
         with contextlib.ExitStack() as locks:
@@ -218,7 +218,11 @@ def _paths(source: Path | Sequence[Path]) -> tuple[Path, ...]:
 
 
 def _open(
-    inputs: Inputs, target: Path, options: ConversionOptions, shard: tuple[int, int] = (1, 1)
+    inputs: Inputs,
+    target: Path,
+    options: ConversionOptions,
+    workers: int,
+    shard: tuple[int, int] = (1, 1),
 ) -> OpenedData:
     """Open the data sets, and check all names, but only the images of a shard."""
     sources = open_all(
@@ -231,8 +235,13 @@ def _open(
     files = [file for opened in sources for file in opened.files]
     splits = assign_splits(sources, options)
     remedy = CORRECT_FOLDER if inputs.images else NAME_FOLDER
-    parts = plan_parts(sources, splits)
-    own = {entry.file for part in _of_shard(parts, shard) for entry in part.files}
+    parts = plan_parts(sources, splits, workers)
+    own = {
+        (entry.whole, image)
+        for part in _of_shard(parts, shard)
+        for entry in part.files
+        for image in entry.file.images
+    }
     remarks = check_images(sources, splits, options, remedy, own)
     check_inputs(target, _input_files(files))
     return OpenedData(sources=sources, files=files, splits=splits, parts=parts, remarks=remarks)

@@ -35,7 +35,7 @@ def check_images(
     splits: SplitAssignment,
     options: ConversionOptions,
     remedy: str,
-    opened: Container[AnnotationSource],
+    opened: Container[tuple[AnnotationSource, PurePosixPath]],
 ) -> list[str]:
     """Check the names of all images, and the sizes of those to convert, before any work is done.
 
@@ -44,7 +44,7 @@ def check_images(
         splits: Split of each page.
         options: Options of the conversion.
         remedy: Remedy if an image is missing.
-        opened: Annotation files whose images are opened.
+        opened: Annotation file and name of each image that is opened.
 
     Returns:
         Warnings about images of which only a part is read.
@@ -68,7 +68,7 @@ def check_images(
                 f"and {other} of {other_file.path}; rename one of them",
                 path=file.path,
             )
-        if not options.labels_only and file in opened:
+        if not options.labels_only and (file, image) in opened:
             width, height = file.images[image]
             n_frames[str(name)] = check_size(file.image_folder / image, width, height, remedy)
     return several_frames(n_frames)

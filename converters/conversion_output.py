@@ -122,7 +122,7 @@ def write_manifest(
 
 
 def _data_set(source: OpenedSource, sha256: Mapping[AnnotationSource, str]) -> DataSetEntry:
-    """Describe a data set, whose annotation files have these hashes, for the manifest."""
+    """Describe a data set for the manifest; annotation files without a known hash are read."""
     return DataSetEntry(
         name=source.name,
         format=source.format_name,
@@ -131,7 +131,7 @@ def _data_set(source: OpenedSource, sha256: Mapping[AnnotationSource, str]) -> D
             SourceEntry(
                 name=file.path.name,
                 bytes=file.path.stat().st_size,
-                sha256=sha256[file],
+                sha256=sha256.get(file) or file.sha256(),
                 split=file.split,
                 pages=len(file.images),
             )

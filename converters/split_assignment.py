@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from converters.conversion_options import ConversionOptions
-from converters.files.hashes import short_hashes
+from converters.files.hashes import hashes_of_copies
 from converters.formats import AnnotationSource
 from converters.names import count_of, page_of, work_of
 from converters.opened_sources import OpenedSource
@@ -144,11 +144,14 @@ def _work(
 
 
 def _image_hashes(pages: Sequence[_PageOfSource]) -> list[int]:
-    """Hash the images of all pages; pages whose image does not exist are refused later."""
+    """Return a number for the image of each page, which only copies have in common.
+
+    Pages whose image does not exist are refused later.
+    """
     paths = [page.file.image_folder / page.image for page in pages]
     existing = [path for path in dict.fromkeys(paths) if path.is_file()]
-    hash_of = dict(zip(existing, short_hashes(existing).tolist(), strict=True))
-    return [hash_of.get(path, i) for i, path in enumerate(paths)]
+    hash_of, other_of = hashes_of_copies(existing), {path: i for i, path in enumerate(paths)}
+    return [hash_of.get(path, other_of[path]) for path in paths]
 
 
 def _group(pages: Sequence[_PageOfSource], hashes: Sequence[int]) -> None:

@@ -18,6 +18,18 @@ from converters.files.hashes import state
 from converters.files.output_lock import locked_path
 
 
+class Batch(msgspec.Struct, frozen=True, kw_only=True):
+    """Consecutive pages of a file, and where their annotations are."""
+
+    first: int
+    """Index of the first page."""
+    stop: int
+    """Index behind the last page."""
+    n_annotations: int
+    ranges: tuple[tuple[int, int], ...]
+    """Start and stop in bytes of complete annotations, in the order of the file."""
+
+
 class Span(msgspec.Struct, frozen=True, kw_only=True):
     """Position of the annotations in a file."""
 
@@ -29,6 +41,8 @@ class Span(msgspec.Struct, frozen=True, kw_only=True):
     """Byte offset of the first byte of the annotations."""
     stop: int
     """Byte offset behind their last byte."""
+    batches: tuple[Batch, ...] | None = None
+    """All pages; empty if the file has to be read as a whole, None if this is not known."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -62,27 +76,21 @@ def shared_spans(index: Path) -> Iterator[None]:
             part.write_bytes(msgspec.json.encode(spans.known))
 
 
-def known_span(path: Path) -> tuple[int, int] | None:
-    """Return start and stop of the annotations in a file; None if they are not known."""
+def known_span(path: Path) -> Span | None:
+    """Return the span of the annotations in a file; None if it is not known."""
     spans = _spans.get()
     span = spans.known.get(str(path.absolute())) if spans else None
-    if span is None or state(path) != (span.size, span.modified_ns):
-        return None
-    return span.start, span.stop
+    return span if span and is_of(span, path) else None
 
 
-def remember_span(path: Path, before: tuple[int, int] | None, start: int, stop: int) -> None:
-    """Add the annotations of a file to the index in use, if there is one.
-
-    Args:
-        path: Annotation file.
-        before: State of the file before it was read.
-        start: Byte offset of the first byte of the annotations.
-        stop: Byte offset behind their last byte.
-    """
+def remember_span(path: Path, span: Span) -> None:
+    """Add the annotations of a file to the index in use, if there is one."""
     spans = _spans.get()
-    if spans is not None and before is not None and before == state(path):
-        size, modified_ns = before
-        span = Span(size=size, modified_ns=modified_ns, start=start, stop=stop)
+    if spans is not None and is_of(span, path):
         spans.known[str(path.absolute())] = span
         spans.has_new = True
+
+
+def is_of(span: Span, path: Path) -> bool:
+    """Check that a file has not changed since its span was found."""
+    return state(path) == (span.size, span.modified_ns)

@@ -8,46 +8,52 @@ width and height as in COCO: every ``a_bbox`` is compared with the bounds of its
 ``cat_id`` contains one id per annotation set: only that of the chosen set is read, as reading all
 of them would duplicate every box.
 
-Shapes: N annotations of a file.
+Shapes: N annotations of a batch of pages.
 """
 
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from class_maps import CategoryMapping, InputError, catalogue, shown
 from class_maps.catalogues import ENGRAVED
 from converters import staff_space, tally
-from converters.boxes import corner_bounds, onto_border
+from converters.boxes import onto_border
 from converters.files.hashes import sha256, state
-from converters.formats.deepscores_json import (
+from converters.formats.annotation_batches import batches_of
+from converters.formats.annotation_spans import Batch, Span, remember_span
+from converters.formats.deepscores_checks import (
+    GeometryCheck,
+    ListedIds,
+    category_names,
+    changed,
+    check_inside,
+    image_rows,
+)
+from converters.formats.deepscores_json import NUMBER, ImageEntry, open_json
+from converters.formats.deepscores_tables import (
+    MALFORMED,
     NO_ID,
-    NUMBER,
     AnnotationTable,
-    CategoryEntry,
-    Id,
-    ImageEntry,
+    Chunk,
+    chunks_of,
     decode_annotations,
-    free,
-    open_json,
+    decoded_chunks,
 )
 from converters.formats.json_files import annotation_files, find_images, json_files, root_keys
-from converters.json_text import decode
-from converters.names import NO_WORKS, checked_images, count_of
+from converters.names import NO_WORKS, checked_images
 from converters.page import Page
 from converters.tally import Tally
 
-MAX_GAP_PX = 20.0
-"""Largest plausible difference between a_bbox and the bounds of o_bbox; usual differences are about
-1 px, and up to 14.5 px for rotated symbols."""
-MAX_GAP_FRACTION = 0.001
-"""Fraction of annotations beyond MAX_GAP_PX from which a file is rejected."""
+LARGE_BYTES = 256 << 20
+"""Size of the annotations from which they are read in batches of pages. The first pass over them
+takes an eighth of the time of a conversion of labels, and smaller files need little memory."""
 STAFF = "staff"
 FULL_NOTEHEAD = re.compile(r"notehead(?!.*(Small|DoubleWhole))")
 """Noteheads as high as a staff space."""
@@ -113,10 +119,11 @@ class DeepScoresFile:
         warnings: Sequence[str] = (),
         *,
         images: Path | None = None,
+        known: Span | None = None,
     ) -> None:
         self.path, self.split, self.state = path, split, state(path)
         self._reopened = partial(type(self), path, split, warnings, images=images)
-        self._file, self._offset, self._text = open_json(path)
+        self._file, self._span, self._text = open_json(path, known)
         checked = _images(self._file.images, path, images)
         located = find_images(path, checked, images)
         self.image_folder, self.warnings = located.folder, (*warnings, *located.warnings)
@@ -127,12 +134,17 @@ class DeepScoresFile:
         """Width and height of each image in pixels."""
 
     def __reduce__(self) -> tuple[Callable[[], "DeepScoresFile"], tuple[()]]:
-        """Pickle how the file is opened, and not its content."""
-        return self._reopened, ()
+        """Pickle how the file is opened and where its annotations are, and not its content."""
+        return partial(self._reopened, known=self._span), ()
 
     def sha256(self) -> str:
         """Hash the file."""
         return sha256(self.path)
+
+    @property
+    def other_text(self) -> list[tuple[int, int]]:
+        """Start and stop in bytes of the text before the annotations, and of that behind them."""
+        return [(0, self._span.start), (self._span.stop, len(self._text))]
 
     def categories(self, mapping: CategoryMapping) -> tuple[str, ...]:
         """Return the names of the annotation set's categories, by id, in canonical spelling."""
@@ -167,6 +179,21 @@ class DeepScoresFile:
         Raises:
             InputError: The annotations are damaged or inconsistent.
         """
+        is_large = self._span.stop - self._span.start >= LARGE_BYTES
+        batches = self.batches(workers) if is_large else ()
+        yield from self.read(batches, mapping, labels, counts, clip=clip, workers=workers)
+
+    def read(
+        self,
+        batches: Sequence[Batch],
+        mapping: CategoryMapping,
+        labels: Mapping[str, int],
+        counts: Tally,
+        *,
+        clip: bool,
+        workers: int,
+    ) -> Iterator[Page]:
+        """Yield the pages of some batches, or, without batches, all pages; see :meth:`pages`."""
         if mapping.annotation_set not in self._file.annotation_sets:
             raise InputError(
                 f"no annotation set {mapping.annotation_set!r} in "
@@ -176,32 +203,87 @@ class DeepScoresFile:
                 where="annotation_sets",
             )
         position = self._file.annotation_sets.index(str(mapping.annotation_set))
-        table = decode_annotations(
-            self._file.annotations, self._offset, self.path, position=position, workers=workers
-        )
-        free(self._text)
-        _check_geometry(table, self.path)
-        rows = _image_rows(table, self._row_of_image, self.path)
-        names = _category_names(self._file.categories, table, mapping, self.path)
-        label_of = np.array([labels.get(mapping.class_of.get(name, ""), -1) for name in names])
-        has_id = table.categories != NO_ID
-        table_labels = np.full(len(has_id), -1)
-        table_labels[has_id] = label_of[table.categories[has_id]]
-        counts.read += len(table.ids)
-        _count_dropped(table, table_labels, names, counts)
-        _warn_of_differing_ids(self._file.images, table, rows, self.path, counts)
-        limits = np.array(list(self.images.values()), np.float64).reshape(-1, 2)[rows]
-        table = replace(table, boxes_xyxy=onto_border(table.boxes_xyxy, limits))
-        if not clip:
-            _check_inside(table, table_labels >= 0, limits, self.path)
-        staves = _StaffSpaces(self._file.images, table, names)
-        pages = _grouped(self.images, table, table_labels, rows, staves)
-        for page, image in zip(pages, self._file.images, strict=True):
-            yield replace(page, capture=image.degradation.capture) if image.degradation else page
+        geometry, listed = GeometryCheck(self.path), ListedIds(self.path)
+        all_images = [*self.images.items()]
+        for batch, n_annotations, table in self._tables(batches, position, workers):
+            geometry.check(table, n_annotations)
+            rows = image_rows(table, self._row_of_image, batch, self.path)
+            names = category_names(self._file.categories, table, mapping, self.path)
+            table_labels = _labels(table, names, mapping, labels)
+            counts.read += len(table.ids)
+            _count_dropped(table, table_labels, names, counts)
+            entries = self._file.images[batch.first : batch.stop]
+            listed.compare(entries, batch, table, rows)
+            images = all_images[batch.first : batch.stop]
+            limits = np.array([size for _, size in images], np.float64).reshape(-1, 2)[rows]
+            on_page = replace(table, boxes_xyxy=onto_border(table.boxes_xyxy, limits))
+            if not clip:
+                check_inside(on_page, table_labels >= 0, limits, self.path)
+            staves = _StaffSpaces(entries, on_page, names)
+            yield from _grouped(images, entries, on_page, table_labels, rows, staves)
+        counts.warnings += listed.warnings()
+
+    def _tables(
+        self, batches: Sequence[Batch], position: int, workers: int
+    ) -> Iterator[tuple[Batch, int, AnnotationTable]]:
+        """Yield batches of pages, the number of annotations of all of them, and those of each.
+
+        Raises:
+            InputError: An annotation is malformed.
+        """
+        if not batches:
+            table, n_pages = self._whole_table(position, workers), len(self.images)
+            n_annotations = len(table.ids)
+            batch = Batch(first=0, stop=n_pages, n_annotations=n_annotations, ranges=())
+            yield batch, n_annotations, table
+            return
+        n_annotations = sum(batch.n_annotations for batch in batches)
+        chunks = [Chunk(self.path, self.path.absolute(), batch.ranges) for batch in batches]
+        try:
+            tables = decoded_chunks(chunks, position, workers)
+            for batch, table in zip(batches, tables, strict=True):
+                if len(table.ids) != batch.n_annotations:
+                    raise changed(self.path)
+                yield batch, n_annotations, table
+        except MALFORMED:
+            self._whole_table(position, workers)  # names the malformed annotation
+            raise changed(self.path) from None
+
+    def batches(self, workers: int) -> tuple[Batch, ...]:
+        """Divide the pages into batches; none if the file has to be read as a whole.
+
+        Args:
+            workers: Number of processes that read the file, unless it has been divided before.
+        """
+        if self._span.batches is None:
+            chunks = chunks_of(self._text, self._span, self.path)
+            batches = batches_of(chunks, self._row_of_image, workers)
+            self._span = msgspec.structs.replace(self._span, batches=batches)
+            remember_span(self.path, self._span)
+        return self._span.batches or ()
+
+    def _whole_table(self, position: int, workers: int) -> AnnotationTable:
+        text, span = self._text, self._span
+        return decode_annotations(text, span, self.path, position=position, workers=workers)
+
+
+def _labels(
+    table: AnnotationTable,
+    names: Sequence[str],
+    mapping: CategoryMapping,
+    labels: Mapping[str, int],
+) -> NDArray[np.int64]:
+    """Return the label of each annotation, shape ``(N,)``; -1 without a class."""
+    label_of = np.array([labels.get(mapping.class_of.get(name, ""), -1) for name in names])
+    has_id = table.categories != NO_ID
+    table_labels = np.full(len(has_id), -1)
+    table_labels[has_id] = label_of[table.categories[has_id]]
+    return table_labels
 
 
 def _grouped(
-    images: Mapping[PurePosixPath, tuple[int, int]],
+    images: Sequence[tuple[PurePosixPath, tuple[int, int]]],
+    entries: Sequence[ImageEntry],
     table: AnnotationTable,
     table_labels: NDArray[np.int64],
     rows: NDArray[np.int64],
@@ -210,9 +292,10 @@ def _grouped(
     """Yield a page per image, with the annotations that have a label."""
     order = np.argsort(rows, kind="stable")  # (N,) annotations by image
     bounds = np.searchsorted(rows[order], np.arange(len(images) + 1))
-    for i, (image, (width, height)) in enumerate(images.items()):
+    for i, (image, (width, height)) in enumerate(images):
         image_rows = order[bounds[i] : bounds[i + 1]]
         kept = image_rows[table_labels[image_rows] >= 0]
+        degradation = entries[i].degradation
         yield Page(
             image=image,
             width=width,
@@ -222,6 +305,7 @@ def _grouped(
             corners=table.corners[kept],
             symbol_ids=table.ids[kept],
             staff_space=staff_spaces.of(i, image_rows),
+            capture=degradation.capture if degradation else "",
             n_annotations=len(image_rows),
         )
 
@@ -256,37 +340,6 @@ class _StaffSpaces:
         )
 
 
-def _check_geometry(table: AnnotationTable, path: Path) -> None:
-    """Reject boxes in another format, non-finite coordinates, and reversed corners."""
-    x0, y0, x1, y1 = table.boxes_xyxy.T
-    far = table.gaps > MAX_GAP_PX
-    rejected = len(far) > 0 and far.mean() > MAX_GAP_FRACTION
-    as_xywh = np.stack((x0, y0, x0 + x1, y0 + y1), axis=1)[far]
-    explained = np.abs(as_xywh - corner_bounds(table.corners[far])).max(1, initial=0) <= MAX_GAP_PX
-    error = partial(InputError, path=path, where="annotations.a_bbox")
-    gap = f"{far.sum()} of {len(far)} differ from the bounds of o_bbox by more than {MAX_GAP_PX:g}"
-    if rejected and explained.mean() > 0.5:
-        raise error(
-            f"{gap} px: a_bbox seems to be [x, y, width, height], but DeepScoresV2 has corners; "
-            "correct the file first",
-        )
-    for invalid, problem in (
-        (~np.isfinite(table.gaps), "non-finite"),
-        ((x1 < x0) | (y1 < y0), "reversed corners"),
-    ):
-        if invalid.any():
-            example = table.boxes_xyxy[invalid.argmax()].tolist()
-            raise error(
-                f"{problem}: {count_of(table.ids[invalid].tolist(), 'annotation')}; "
-                f"the first is {example}, expected [x0, y0, x1, y1] with x0 <= x1 and y0 <= y1",
-            )
-    if rejected:
-        raise error(
-            f"{gap} px: one of them has another format or is for another image size; correct the "
-            "file first",
-        )
-
-
 def _images(
     entries: list[ImageEntry], path: Path, images: Path | None
 ) -> dict[int, tuple[PurePosixPath, int, int]]:
@@ -298,92 +351,6 @@ def _images(
     return checked_images(rows, path, "filename", images)
 
 
-def _image_rows(
-    table: AnnotationTable, row_of_image: dict[int, int], path: Path
-) -> NDArray[np.int64]:
-    """Return the index in ``images`` of each annotation's image, shape ``(N,)``."""
-    ids, inverse = np.unique(table.images, return_inverse=True)
-    rows = np.array([row_of_image.get(i, -1) for i in ids.tolist()], np.int64)[inverse]
-    if (orphaned := rows < 0).any():
-        raise InputError(
-            f"unknown image: {count_of(table.ids[orphaned].tolist(), 'annotation')}; the first has "
-            f"img_id {table.images[orphaned][0]}",
-            path=path,
-            where="annotations.img_id",
-        )
-    return rows
-
-
-def _category_names(
-    categories: dict[str, CategoryEntry],
-    table: AnnotationTable,
-    mapping: CategoryMapping,
-    path: Path,
-) -> list[str]:
-    """Return the canonical names of the annotation set's categories, indexed by id.
-
-    Ids of other annotation sets have an empty name.
-    """
-    known = catalogue(mapping.name)
-    if invalid := [key for key in categories if not re.fullmatch(r"[0-9]{1,6}", key)]:
-        raise InputError(
-            f"expected numbers below a million as ids, got {shown(invalid[0])}",
-            path=path,
-            where="categories",
-        )
-    if repeated := [i for i, n in Counter(map(int, categories)).items() if n > 1]:
-        raise InputError(f"duplicate: {count_of(repeated, 'id')}", path=path, where="categories")
-    set_of = {int(key): category.annotation_set for key, category in categories.items()}
-    used = np.unique(table.categories[table.categories != NO_ID]).tolist()
-    if unknown := [i for i in used if i not in set_of]:
-        raise InputError(
-            f"not in categories: {count_of(unknown, 'category id')}",
-            path=path,
-            where="annotations.cat_id",
-        )
-    if misplaced := [i for i in used if set_of[i] != mapping.annotation_set]:
-        raise InputError(
-            f"{count_of(misplaced, 'category id')} of annotation set {set_of[misplaced[0]]} in the "
-            f"position of {mapping.annotation_set}",
-            path=path,
-            where="annotations.cat_id",
-        )
-    names = [""] * (max(set_of, default=0) + 1)
-    for key, category in categories.items():
-        if category.annotation_set == mapping.annotation_set:
-            names[int(key)] = known.canonical(category.name, mapping.annotation_set)
-    return names
-
-
-def _warn_of_differing_ids(
-    images: list[ImageEntry],
-    table: AnnotationTable,
-    rows: NDArray[np.int64],
-    path: Path,
-    counts: Tally,
-) -> None:
-    """Warn if the ``ann_ids`` of an image differ from the annotations with its ``img_id``."""
-    listed = [_listed_ids(image, f"images[{i}].ann_ids", path) for i, image in enumerate(images)]
-    if not any(listed):
-        return
-    order = np.lexsort((table.ids, rows))
-    by_image = np.split(table.ids[order], np.searchsorted(rows[order], np.arange(1, len(images))))
-    differing = [
-        image.filename
-        for image, ids, image_ids in zip(images, listed, by_image, strict=True)
-        if ids != sorted(map(str, image_ids.tolist()))
-    ]
-    if differing:
-        counts.warnings.append(
-            f"{path.name}: ann_ids and img_id disagree for {count_of(differing, 'image')}; "
-            "img_id was used"
-        )
-
-
-def _listed_ids(image: ImageEntry, where: str, path: Path) -> list[str]:
-    return sorted(map(str, decode(image.ann_ids, list[Id], path, where)))
-
-
 def _count_dropped(
     table: AnnotationTable, table_labels: NDArray[np.int64], names: list[str], counts: Tally
 ) -> None:
@@ -392,23 +359,3 @@ def _count_dropped(
         counts.dropped[tally.NO_ID_IN_SET, "null"] += without_id
     unmapped = (table_labels < 0) & (table.categories != NO_ID)
     counts.drop(tally.NOT_IN_CLASS_MAP, table.categories[unmapped], names)
-
-
-def _check_inside(
-    table: AnnotationTable,
-    mapped: NDArray[np.bool_],
-    limits: NDArray[np.float64],
-    path: Path,
-) -> None:
-    """Reject boxes beyond their page, whose width and height are in ``limits``, ``(N, 2)``."""
-    excess = np.maximum(-table.boxes_xyxy[:, :2], table.boxes_xyxy[:, 2:] - limits).max(
-        1, initial=0
-    )
-    if (outside := mapped & (excess > 0)).any():
-        raise InputError(
-            f"extends beyond the page by up to {excess[outside].max():.3g} px: "
-            f"{count_of(table.ids[outside].tolist(), 'annotation')}; use --clip to clip boxes to "
-            "the page",
-            path=path,
-            where="annotations.a_bbox",
-        )

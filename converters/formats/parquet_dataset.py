@@ -2,22 +2,29 @@
 
 Labels are rounded to the six decimals of YOLO's label files, and images without tables are named as
 in a YOLO folder, so that both formats of a data set give the same training.
+
+Shapes: N symbols of a batch of images.
 """
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from class_maps import ClassMap, InputError
-from converters.boxes import cxcywh_to_xyxy
+from converters.boxes import Boxes, cxcywh_to_xyxy, onto_border
+from converters.formats.parquet import SIDES
+from converters.formats.parquet_rows import ImageRow
 from converters.formats.parquet_source import ParquetFile, open_files
 from converters.formats.sources import identity_map
-from converters.formats.yolo import lines_of
+from converters.formats.symbol_lists import mapped_labels
+from converters.formats.yolo import line_bytes, lines_of
 from converters.formats.yolo_dataset import LabelledImage, YoloDataset
-from converters.formats.yolo_labels import millionths
+from converters.formats.yolo_labels import in_millionths
 from converters.names import PARQUET_FOLDER
 from converters.page import Page
 from converters.tally import Tally
@@ -68,9 +75,18 @@ class ParquetDataset(YoloDataset):
 
     def _labelled_images(self, split: str) -> Iterator[LabelledImage]:
         [mapping] = self.class_map.sources.values()
-        for table in self.tables[split]:
-            for page in table.pages(mapping, self.class_map.labels, Tally()):
-                yield _labelled_image(page, self.splits[split])
+        for file in self.tables[split]:
+            for images, table, bounds in file.tables():
+                names = table["name"].to_list() if len(table) else []
+                boxes_xyxy = table.select(SIDES).to_numpy() if len(table) else np.empty((0, 4))
+                sizes = np.array([image.size for image in images], np.int64)
+                sides = np.tile(sizes, 2).repeat(np.diff(bounds), axis=0)  # (N, 4)
+                boxes_xyxy = onto_border(boxes_xyxy, sides[:, :2].astype(np.float64))
+                if ((boxes_xyxy < 0) | (boxes_xyxy > sides)).any():
+                    for _ in file.pages(mapping, self.class_map.labels, Tally()):
+                        pass  # raises an error that names the image
+                labels = mapped_labels(names, mapping, self.class_map.labels, Tally())
+                yield from _of_batch(images, boxes_xyxy, sides, labels, bounds, self.splits[split])
 
     def fingerprint(self, split: str) -> str:
         """Hash the names and sizes of a split's images, and their labels.
@@ -88,24 +104,48 @@ class ParquetDataset(YoloDataset):
         return self.tables[split][0].split if split in self.tables else ""
 
 
-def _labelled_image(page: Page, folder: Path) -> LabelledImage:
-    """Return an image with its labels, exactly as they would be read from a label file."""
-    in_millionths = millionths(page)
-    coordinates = in_millionths / 1_000_000
-    sides = [page.width, page.height, page.width, page.height]
-    return LabelledImage(
-        path=folder / page.image,
-        page=Page(
-            image=page.image,
-            width=page.width,
-            height=page.height,
-            boxes_xyxy=cxcywh_to_xyxy(coordinates * sides),
-            labels=page.labels,
-        ),
-        rows=np.column_stack([page.labels, coordinates]),
-        is_polygon=np.zeros(len(page.labels), bool),
-        content=lines_of(page.labels, in_millionths).encode("ascii"),
-    )
+def _of_batch(
+    images: Sequence[ImageRow],
+    boxes_xyxy: Boxes,
+    sides: NDArray[np.int64],
+    labels: NDArray[np.int64],
+    bounds: Sequence[int],
+    folder: Path,
+) -> Iterator[LabelledImage]:
+    """Yield images with their labels, exactly as they would be read from label files.
+
+    Numbers are converted for all images at once: for each of many small tiles, the overhead of
+    NumPy would take most of the time.
+
+    Args:
+        images: Images of a batch.
+        boxes_xyxy: Boxes in pixels, in the order of the images, shape ``(N, 4)``.
+        sides: Width, height, width and height of each box's image, shape ``(N, 4)``.
+        labels: Label of each box, shape ``(N,)``.
+        bounds: First box of each image, followed by N.
+        folder: Folder of the images.
+    """
+    rounded = in_millionths(boxes_xyxy, sides)
+    coordinates = rounded / 1_000_000
+    boxes_xyxy = cxcywh_to_xyxy(coordinates * sides)
+    rows = np.column_stack([labels, coordinates])
+    text = lines_of(labels, rounded).encode("ascii")
+    lines = np.concatenate(([0], np.cumsum(line_bytes(labels)))).tolist()
+    for image, (first, stop) in zip(images, pairwise(bounds), strict=True):
+        width, height = image.size
+        yield LabelledImage(
+            path=folder / image.image,
+            page=Page(
+                image=image.image,
+                width=width,
+                height=height,
+                boxes_xyxy=boxes_xyxy[first:stop],
+                labels=labels[first:stop],
+            ),
+            rows=rows[first:stop],
+            is_polygon=np.zeros(stop - first, bool),
+            content=text[lines[first] : lines[stop]],
+        )
 
 
 def open_tables(folder: Path) -> ParquetDataset:

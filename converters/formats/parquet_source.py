@@ -181,8 +181,7 @@ class ParquetFile:
         Raises:
             InputError: A table is damaged, or contains an invalid value.
         """
-        for batch in _batches(self.rows):
-            table, bounds = self._symbols(batch)
+        for batch, table, bounds in self.tables():
             symbols = SymbolColumns.of(table) if len(table) else NO_SYMBOLS
             for i, row in enumerate(batch):
                 rows = symbols.only(slice(bounds[i], bounds[i + 1]))
@@ -193,6 +192,17 @@ class ParquetFile:
                 )
                 boxes_xyxy = boxes_inside(page.boxes_xyxy, row.size, places, file, clip=clip)
                 yield replace(page, boxes_xyxy=boxes_xyxy).only(page.labels >= 0)
+
+    def tables(self) -> Iterator[tuple[list[ImageRow], "pl.DataFrame", list[int]]]:
+        """Yield batches of images, the rows of their symbols, and the first row of each image.
+
+        The number of rows follows the first rows.
+
+        Raises:
+            InputError: A table is damaged, or contains an invalid value.
+        """
+        for batch in _batches(self.rows):
+            yield batch, *self._symbols(batch)
 
     def _symbols(self, batch: Sequence[ImageRow]) -> tuple["pl.DataFrame", list[int]]:
         """Read the symbols of some images.

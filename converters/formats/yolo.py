@@ -112,6 +112,11 @@ def lines_of(labels: NDArray[np.int64], coordinates: NDArray[np.int32]) -> str:
     return text[is_printed].tobytes().decode("ascii")
 
 
+def line_bytes(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the length of each line of :func:`lines_of`, shape ``(N,)``."""
+    return 38 + np.searchsorted(10 ** np.arange(1, 6), labels, side="right")
+
+
 def recognises(path: Path) -> bool:
     """Check whether a path is a folder with a ``data.yaml``, a YAML file, or a tool's export."""
     is_named = path.suffix in {".yaml", ".yml"} or (path / DATA_YAML).is_file()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from class_maps import InputError, shortened
 from class_maps.text_files import decoded
-from converters.boxes import NOISE, xyxy_to_cxcywh
+from converters.boxes import NOISE, Boxes, xyxy_to_cxcywh
 from converters.names import IMAGE_FOLDER, LABELS
 from converters.page import Page
 
@@ -43,8 +43,19 @@ def label_path(image: Path) -> Path:
 
 def millionths(page: Page) -> NDArray[np.int32]:
     """Return centre, width and height of the boxes in millionths of the image, shape ``(N, 4)``."""
-    sides = [page.width, page.height, page.width, page.height]
-    return np.rint(xyxy_to_cxcywh(page.boxes_xyxy) / sides * 1_000_000).astype(np.int32)
+    sides = np.array([page.width, page.height, page.width, page.height])
+    return in_millionths(page.boxes_xyxy, sides)
+
+
+def in_millionths(boxes_xyxy: Boxes, sides: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Return centre, width and height of boxes in millionths of their images, shape ``(N, 4)``.
+
+    Args:
+        boxes_xyxy: Boxes in pixels, shape ``(N, 4)``.
+        sides: Width, height, width and height of the image, shape ``(4,)``, or ``(N, 4)`` for each
+            box.
+    """
+    return np.rint(xyxy_to_cxcywh(boxes_xyxy) / sides * 1_000_000).astype(np.int32)
 
 
 def parse(content: bytes, path: Path, n_names: int) -> LabelRows:

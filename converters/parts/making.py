@@ -45,7 +45,7 @@ class PartsMade:
     counts: Tally
     """Receives what the readers count and drop."""
     sha256: dict[AnnotationSource, str] = field(default_factory=dict)
-    """Hash of each annotation file."""
+    """Hash of each annotation file that is in a single part."""
 
     def add(self, part: Part, record: PartRecord) -> None:
         """Add a finished part."""

@@ -12,6 +12,8 @@ from class_maps import CategoryMapping
 from converters.conversion_options import ConversionOptions
 from converters.files.hashes import state
 from converters.formats import AnnotationSource
+from converters.formats.deepscores_pages import divided
+from converters.formats.deepscoresv2 import DeepScoresFile
 from converters.names import source_names
 from converters.opened_sources import OpenedSource, output_name
 from converters.split_assignment import SplitAssignment
@@ -23,9 +25,11 @@ PART_PAGES = 1000
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class PartFile:
-    """An annotation file, and where its pages go."""
+    """An annotation file, or consecutive pages of a large one, and where the pages go."""
 
     file: AnnotationSource
+    whole: AnnotationSource
+    """The complete annotation file."""
     mapping: CategoryMapping
     folder: str
     """Folder of its images inside that of each split; empty for a single data set."""
@@ -45,7 +49,7 @@ class PartFile:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Part:
-    """Consecutive annotation files that are converted together."""
+    """Consecutive annotation files, or pages of a large one, that are converted together."""
 
     number: int
     """Position among the parts, from 0."""
@@ -67,12 +71,20 @@ class Part:
         return digest.hexdigest()
 
 
-def plan_parts(sources: Sequence[OpenedSource], splits: SplitAssignment) -> list[Part]:
-    """Divide data sets into parts of at least ``PART_PAGES`` pages; there may be a smaller one."""
+def plan_parts(
+    sources: Sequence[OpenedSource], splits: SplitAssignment, workers: int = 1
+) -> list[Part]:
+    """Divide data sets into parts of at least ``PART_PAGES`` pages; there may be a smaller one.
+
+    Args:
+        sources: Data sets.
+        splits: Split of each page.
+        workers: Number of processes that read large files; does not change the parts.
+    """
     parts: list[Part] = []
     files: list[PartFile] = []
     n_pages = 0
-    for entry in _files(sources, splits):
+    for entry in _files(sources, splits, workers):
         files.append(entry)
         n_pages += len(entry.file.images)
         if n_pages >= PART_PAGES:
@@ -81,20 +93,28 @@ def plan_parts(sources: Sequence[OpenedSource], splits: SplitAssignment) -> list
     return [*parts, Part(number=len(parts), files=tuple(files))] if files else parts
 
 
-def _files(sources: Sequence[OpenedSource], splits: SplitAssignment) -> Iterator[PartFile]:
+def _files(
+    sources: Sequence[OpenedSource], splits: SplitAssignment, workers: int
+) -> Iterator[PartFile]:
     moved: dict[AnnotationSource, dict[PurePosixPath, str]] = {}
     for (file, image), split in splits.changed.items():
         moved.setdefault(file, {})[image] = split
     for source in sources:
         names = source_names((file.split, file.image_folder) for file in source.files)
         for file in source.files:
-            yield PartFile(
-                file=file,
-                mapping=source.mapping,
-                folder=source.name,
-                source=source.name or names.get((file.split, file.image_folder), ""),
-                moved=moved.get(file, {}),
-            )
+            for pages in _divided(file, workers):
+                yield PartFile(
+                    file=pages,
+                    whole=file,
+                    mapping=source.mapping,
+                    folder=source.name,
+                    source=source.name or names.get((file.split, file.image_folder), ""),
+                    moved=moved.get(file, {}),
+                )
+
+
+def _divided(file: AnnotationSource, workers: int) -> Sequence[AnnotationSource]:
+    return divided(file, PART_PAGES, workers) if isinstance(file, DeepScoresFile) else [file]
 
 
 def _common(options: ConversionOptions) -> bytes:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,3 +24,22 @@ def write(folder: Path, files: int = 4) -> Path:
         for name in names:
             cv2.imwrite(f"{folder}/images/{name}", rng.integers(0, 255, (100, 200), np.uint8))
     return folder
+
+
+def join(folder: Path) -> Path:
+    """Replace the annotation files in a folder by one with all of their pages; return its path."""
+    joined: dict[str, Any] = {}
+    for i, path in enumerate(sorted(folder.glob("*.json"))):
+        data = json.loads(path.read_text())
+        for image in data["images"]:
+            image["id"] += 100 * i
+            image["ann_ids"] = [str(int(key) + 100 * i) for key in image["ann_ids"]]
+        for row in data["annotations"].values():
+            row["img_id"] = str(int(row["img_id"]) + 100 * i)
+        data["annotations"] = {str(int(k) + 100 * i): row for k, row in data["annotations"].items()}
+        joined = joined or data | {"images": [], "annotations": {}}
+        joined["images"] += data["images"]
+        joined["annotations"] |= data["annotations"]
+        path.unlink()
+    (folder / "large_train.json").write_text(json.dumps(joined))
+    return folder / "large_train.json"

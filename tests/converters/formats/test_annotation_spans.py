@@ -41,11 +41,11 @@ def file(tmp_path: Path) -> Path:
 
 
 def opened(file: Path) -> tuple[object, ...]:
-    content, offset, text = open_json(file)
+    content, span, text = open_json(file)
     annotations = bytes(memoryview(content.annotations))
-    assert text[offset : offset + len(annotations)] == annotations
+    assert text[span.start : span.stop] == annotations
     images = [(i.id, i.filename, i.width, bytes(memoryview(i.ann_ids))) for i in content.images]
-    return images, content.categories, offset, annotations
+    return images, content.categories, span.start, annotations
 
 
 @pytest.mark.parametrize("is_last", [True, False])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import class_maps
 from class_maps import InputError
-from converters.formats import deepscores_json
+from converters.formats import deepscores_tables
 from converters.formats.deepscoresv2 import DeepScoresFile
 from converters.formats.json_files import json_files
 from converters.formats.yolo import label_lines
@@ -288,7 +288,7 @@ def test_chunks_do_not_change_the_result(
         row["nested"] = {"a": {"b": 1}} if n > 4 else 1
     path = tmp_path_factory.mktemp("chunks") / "deepscores_train.json"
     path.write_text(json.dumps(data, indent=indent))
-    with mock.patch.object(deepscores_json, "CHUNK_BYTES", chunk):
+    with mock.patch.object(deepscores_tables, "CHUNK_BYTES", chunk):
         [page], counts = read(path)
     expected = [row["a_bbox"] for row in data["annotations"].values()]
     np.testing.assert_array_equal(page.boxes_xyxy, np.array(expected, np.float64))

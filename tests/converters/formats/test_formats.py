@@ -17,7 +17,7 @@ from converters.formats.datasets import open_dataset
 from converters.formats.json_files import split_of
 from converters.formats.parquet import ParquetWriter
 from converters.formats.sources import format_of, open_source
-from converters.formats.yolo import YoloWriter, label_lines, write_labels
+from converters.formats.yolo import YoloWriter, label_lines, line_bytes, write_labels
 from converters.formats.yolo_labels import label_path
 from converters.page import Page
 from converters.tally import Tally
@@ -89,6 +89,7 @@ def test_label_lines_are_what_python_formats(page: Page) -> None:
 
     labelled = zip(page.labels.tolist(), page.boxes_xyxy.tolist(), strict=True)
     expected = [line(label, *box) for label, box in labelled]
+    assert line_bytes(page.labels).tolist() == [len(formatted) for formatted in expected]
     for actual, formatted in zip(
         label_lines(page).splitlines(keepends=True), expected, strict=True
     ):

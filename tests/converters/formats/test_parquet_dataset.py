@@ -125,6 +125,19 @@ def test_several_tables_are_in_the_order_of_names(
         np.testing.assert_array_equal(one.rows, other.rows)
 
 
+def test_a_box_beyond_its_image_is_an_error(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    folder = shutil.copytree(folders[1], tmp_path / "data")
+    [file] = (folder / "parquet/symbols_train").glob("*.parquet")
+    table = pl.read_parquet(file)
+    row = len(table) // 2
+    is_row = pl.int_range(pl.len()) == row
+    x_max = pl.when(is_row).then(1000.0).otherwise(pl.col("x_max"))
+    table.with_columns(x_max.alias("x_max")).write_parquet(file)
+    message = rf"{file.name}: extends beyond the image of \d+ x \d+ px: 1 symbol \(row {row + 1}\)"
+    with pytest.raises(InputError, match=message):
+        read_labels(open_dataset(folder))
+
+
 def test_names_as_text_are_in_the_order_of_the_alphabet(
     folders: tuple[Path, Path], tmp_path: Path
 ) -> None:

@@ -147,8 +147,7 @@ def precise_operators(content: bytes, output: str) -> dict[str, str]:
     while waiting:
         tensor, n_convolutions = waiting.pop()
         node = writers.get(tensor)
-        kind = kinds[codes[node.opcodeIndex]] if node is not None else ""
-        if kind not in INT16_OPERATORS:
+        if node is None or (kind := kinds[codes[node.opcodeIndex]]) not in INT16_OPERATORS:
             continue
         result[names[tensor]] = kind
         n_convolutions += kind in CONVOLUTIONS

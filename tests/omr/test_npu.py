@@ -78,7 +78,7 @@ def test_int8_finds_what_torch_finds(exported: Path, data: Path) -> None:
     n_expected = result.same + result.lost
     assert n_expected > 500
     assert result.lost <= 0.01 * n_expected
-    assert result.new <= 0.01 * n_expected  # duplicates; 0.03 with box logits in int8
+    assert result.new <= 0.01 * n_expected  # duplicates
 
 
 def test_int8_scores_as_torch_does(exported: Path, data: Path) -> None:

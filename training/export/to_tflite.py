@@ -33,9 +33,6 @@ UNQUANTIZED = "LEAKY_RELU"
 """Operator that the quantiser does not support, see :func:`fold_leaky_relu`."""
 INT16_OPERATORS = (*CONVOLUTIONS, UNQUANTIZED, "ADD", "CONCATENATION", "LOGISTIC", "MUL", "RELU")
 """Operators of a branch that may be in int16."""
-PRECISE_CONVOLUTIONS = 2
-"""Number of successive convolutions in int16 before an output in int16. The rounding of the output
-is only a half of the error in int8; most of the rest is that of the activations just before it."""
 INT8_IN_INT16 = 128
 """Steps of int16 per step of int8, with which int16 covers int8 with any zero point."""
 HEADROOM = 2.0
@@ -127,8 +124,9 @@ def _recipe(int16: Mapping[str, str]) -> Any:  # noqa: ANN401
 def precise_operators(content: bytes, output: str) -> dict[str, str]:
     """List the operators that compute an output in int16, by the names of their output tensors.
 
-    These are its last convolutions, :data:`PRECISE_CONVOLUTIONS` of them, and what is between them.
-    An operator that NPUs do not have in int16 ends the branch earlier.
+    These are the last convolution and the activation before it, whose rounding is most of what
+    remains once the output is in int16. The convolution before is not worth its time in int16. An
+    operator that NPUs do not have in int16 ends the list earlier.
 
     Args:
         content: TFLite file in float32.
@@ -143,16 +141,16 @@ def precise_operators(content: bytes, output: str) -> dict[str, str]:
     names = [tensor.name.decode() for tensor in graph.tensors]
     writers = {int(tensor): node for node in graph.operators for tensor in node.outputs}
     result: dict[str, str] = {}
-    waiting = [(names.index(output), 0)]
+    waiting = [(names.index(output), False)]
     while waiting:
-        tensor, n_convolutions = waiting.pop()
+        tensor, is_before = waiting.pop()
         node = writers.get(tensor)
         if node is None or (kind := kinds[codes[node.opcodeIndex]]) not in INT16_OPERATORS:
             continue
-        result[names[tensor]] = kind
-        n_convolutions += kind in CONVOLUTIONS
-        if n_convolutions < PRECISE_CONVOLUTIONS:
-            waiting += [(int(before), n_convolutions) for before in node.inputs]
+        is_convolution = kind in CONVOLUTIONS
+        if not (is_convolution and is_before):
+            result[names[tensor]] = kind
+            waiting += [(int(before), is_before or is_convolution) for before in node.inputs]
     return result
 
 

@@ -95,7 +95,7 @@ def test_an_output_keeps_int16() -> None:
     assert np.abs(coarse["output_0"] - values).max() > 0.4 * OTHER
 
 
-def test_the_last_two_convolutions_are_precise() -> None:
+def test_the_last_convolution_and_the_activation_before_it_are_precise() -> None:
     graph = Graph()
     pixels = graph.tensor(SHAPE)
     first, second, sigmoid, silu = (graph.tensor(SHAPE) for _ in range(4))
@@ -117,7 +117,6 @@ def test_the_last_two_convolutions_are_precise() -> None:
         f"t{remainder}": "CONV_2D",
         f"t{silu}": "MUL",
         f"t{sigmoid}": "LOGISTIC",
-        f"t{second}": "CONV_2D",
     }
     assert precise_operators(content, f"t{scores}") == {f"t{scores}": "CONV_2D"}
     assert precise_operators(content, f"t{pixels}") == {}

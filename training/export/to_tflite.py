@@ -177,6 +177,8 @@ def keep_int16(content: bytes) -> bytes:
         and graph.tensors[int(node.inputs[0])].type == schema.TensorType.INT16
         and int(node.outputs[0]) in graph.outputs
     }
+    if not sources:
+        return content
     graph.operators = [node for node in graph.operators if int(node.outputs[0]) not in sources]
     graph.outputs = [sources.get(int(tensor), tensor) for tensor in graph.outputs]
     for signature in model.signatureDefs:
@@ -255,11 +257,13 @@ def _fold_node(
     is_shared: bool,
 ) -> set[int]:
     """Connect a quantised LeakyReLU, and return the ids of operators that are not needed."""
+    from ai_edge_litert import schema_py_generated as schema
+
     source, target = tensors[int(before.inputs[0])], tensors[int(after[0].outputs[0])]
     if source.type == target.type:
         node.inputs = [before.inputs[0]]
         unused = {id(after[0])} if is_shared else {id(after[0]), id(before)}
-    elif is_shared:
+    elif is_shared or target.type != schema.TensorType.INT16:
         return set()
     else:
         _convert(before, after[0], tensors[int(node.inputs[0])], source, target)

@@ -92,6 +92,7 @@ def test_an_output_keeps_int16() -> None:
     values = np.arange(-16, 16).reshape(SHAPE) * IN
     np.testing.assert_allclose(result["output_0"], values, atol=1e-6)
     np.testing.assert_array_equal(result["output_1"], coarse["output_1"])
+    assert keep_int16(keep_int16(content)) == keep_int16(content)
     assert np.abs(coarse["output_0"] - values).max() > 0.4 * OTHER
 
 

@@ -1,10 +1,11 @@
-"""Detections in int8 compared with torch's, and the speed of models on NPUs.
+"""Detections and AP in int8 compared with torch's, and the speed of models on NPUs.
 
     omr convert DATA TILES --classes harmony --tile 320 --scale staff-space:12 --val 0.5
     python -m benchmarks.npu TILES harmony-tiny run/weights/best.pt ... --out FILE.md
 
 Every model is exported with the decoding outside of the file and inside it, with the training
-images of TILES for calibration. The validation images are compared.
+images of TILES for calibration. The detections in some validation images are compared, and the AP
+of all of them.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from converters.formats.datasets import open_dataset
 from converters.images import Pixels
 from omr.exporting import Int8Options, export_model
 from omr.npu_figures import model_figures
+from omr.scoring.score import score_model
 from reading.exported_network import open_exported
 from reading.network import Network, TileSymbols
 from reading.options import DEFAULT_CONF
@@ -31,6 +33,10 @@ from training.predict.tile_network import TorchNetwork
 
 SAME_IOU = 0.5
 """IoU from which two detections of a class are the same."""
+DETECTION_HEADER = (
+    "| model | file | same | lost | new | AP, macro | AP50, macro | AP, instance-weighted "
+    "| AP50, instance-weighted | MB |"
+)
 SPEED_HEADER = "| model | NPU | ms | MMAC | SRAM KiB | DRAM KiB | flash KiB | on NPU | on CPU |"
 
 
@@ -94,6 +100,7 @@ def _detection_rows(source: Path, exported: Path, options: argparse.Namespace) -
     tiles = tiles_of_split(options.data, "val", options.tiles, expected.imgsz)
     conf = DEFAULT_CONF if expected.conf is None else expected.conf
     symbols = expected.find(tiles, score_thresh=conf)
+    yield f"| {source.stem} | torch | | | | {_scores(source, options.data)} | |"
     int8 = Int8Options(data=options.data, n_images=options.calibrate)
     forms: list[tuple[str, Decode, Int8Options | None]] = [
         ("int8, decoded inside", "inside", int8),
@@ -106,8 +113,17 @@ def _detection_rows(source: Path, exported: Path, options: argparse.Namespace) -
         result = compared(symbols, network.find(tiles, score_thresh=conf))
         yield (
             f"| {source.stem} | {title} | {result.same:,} | {result.lost:,} | {result.new:,} | "
-            f"{exported.stat().st_size / 1e6:.2f} |"
+            f"{_scores(exported, options.data)} | {exported.stat().st_size / 1e6:.2f} |"
         )
+
+
+def _scores(weights: Path, data: Path) -> str:
+    """Return AP and AP50 in per cent on all validation images, both means of the classes."""
+    report = score_model(weights, data, unit="tile", device="cpu").report
+    values = [
+        ap for mean in (report.macro, report.instance_weighted) for ap in (mean.ap, mean.ap50)
+    ]
+    return " | ".join("none" if ap is None else f"{100 * ap:.2f}" for ap in values)
 
 
 def _speed_rows(source: Path, exported: Path) -> Iterator[str]:
@@ -127,12 +143,16 @@ def _lines(options: argparse.Namespace) -> Iterator[str]:
     with tempfile.TemporaryDirectory() as temporary:
         files = [Path(temporary, f"{i}.tflite") for i in range(len(options.weights))]
         pairs = list(zip(options.weights, files, strict=True))
-        yield from ("| model | file | same | lost | new | MB |", "|---|---|---|---|---|---|")
+        yield from (DETECTION_HEADER, _rule(DETECTION_HEADER))
         for source, exported in pairs:
             yield from _detection_rows(source, exported, options)
-        yield from ("", SPEED_HEADER, f"|{'---|' * (SPEED_HEADER.count('|') - 1)}")
+        yield from ("", SPEED_HEADER, _rule(SPEED_HEADER))
         for source, exported in pairs:
             yield from _speed_rows(source, exported)
+
+
+def _rule(header: str) -> str:
+    return f"|{'---|' * (header.count('|') - 1)}"
 
 
 def main() -> None:

@@ -35,13 +35,14 @@ class Graph:
         scale: float | None = None,
         zero_point: int = 0,
         values: Any = None,  # noqa: ANN401
+        quantized: str = "int8",
     ) -> int:
-        """Add a tensor: in int8 if it has a scale, of int32 if its values are; otherwise floats."""
+        """Add a tensor of the type of its values; without values, quantised if it has a scale."""
         tensor = schema.TensorT()
         tensor.shape, tensor.name = list(shape), f"t{len(self.tensors)}"
-        kinds = {"int8": schema.TensorType.INT8, "int32": schema.TensorType.INT32}
-        kind = "int8" if scale is not None and values is None else str(getattr(values, "dtype", ""))
-        tensor.type = kinds.get(kind, schema.TensorType.FLOAT32)
+        without = "float32" if scale is None else quantized
+        kind = without if values is None else str(values.dtype)
+        tensor.type = getattr(schema.TensorType, kind.upper())
         if scale is not None:
             tensor.quantization = schema.QuantizationParametersT()
             tensor.quantization.scale = np.array([scale], np.float32)
@@ -99,7 +100,7 @@ def _named(name: str, tensor: int) -> Any:  # noqa: ANN401
     return entry
 
 
-def network_bytes(*, is_int8: bool = True) -> bytes:
+def network_bytes(*, is_int8: bool = True, are_boxes_int16: bool = False) -> bytes:
     """Return a network of one level, whose class logits are 16 times a pixel's brightness, minus 14.
 
     A white cell has logits of 2, a black one of -14. Every box has distances of half a cell.
@@ -109,6 +110,9 @@ def network_bytes(*, is_int8: bool = True) -> bytes:
     pixels = graph.tensor((1, SIDE, SIDE, 3), scale=scale, zero_point=-128)
     cells = SIDE // STRIDE
     boxes = _convolution(graph, pixels, [0.0] * 4, 0.5, (1, cells, cells, 4), 1 / 64, is_int8)
+    if are_boxes_int16:
+        boxes, rounded = graph.tensor((1, cells, cells, 4), scale=2**-14, quantized="int16"), boxes
+        graph.operator("QUANTIZE", [rounded], boxes)
     scores = _convolution(graph, pixels, [16.0] * 2, -14.0, (1, cells, cells, 2), 1 / 8, is_int8)
     return graph.to_bytes([pixels], [boxes, scores])
 
@@ -144,15 +148,22 @@ def _convolution(
     return result
 
 
-def write_network(file: Path, *, is_int8: bool = True, **changes: Any) -> Path:  # noqa: ANN401
+def write_network(
+    file: Path,
+    *,
+    is_int8: bool = True,
+    are_boxes_int16: bool = False,
+    **changes: Any,  # noqa: ANN401
+) -> Path:
     """Write :func:`network_bytes` with its description.
 
     Args:
         file: File to write.
         is_int8: Whether the file is quantised.
+        are_boxes_int16: Whether the box logits of a quantised file are in int16.
         **changes: Fields of the description that differ.
     """
-    file.write_bytes(network_bytes(is_int8=is_int8))
+    file.write_bytes(network_bytes(is_int8=is_int8, are_boxes_int16=are_boxes_int16))
     decoding = Decoding(
         sha256=sha256(file),
         input="args_0",

@@ -78,7 +78,7 @@ def test_int8_finds_what_torch_finds(exported: Path, data: Path) -> None:
     n_expected = result.same + result.lost
     assert n_expected > 500
     assert result.lost <= 0.01 * n_expected
-    assert result.new <= 0.04 * n_expected  # duplicates; 0.17 with ranges from the images
+    assert result.new <= 0.01 * n_expected  # duplicates
 
 
 def test_int8_scores_as_torch_does(exported: Path, data: Path) -> None:
@@ -87,10 +87,11 @@ def test_int8_scores_as_torch_does(exported: Path, data: Path) -> None:
         for weights in (weights_path(DEFAULT_WEIGHTS), exported)
     )
     assert (expected.report.macro.ap or 0) > 0.5
-    for mean in ("frequent_macro", "instance_weighted"):
+    for mean in ("macro", "frequent_macro", "instance_weighted"):
         before, after = (getattr(r.report, mean) for r in (expected, result))
-        assert after.ap50 == pytest.approx(before.ap50, abs=0.01)
-        assert after.ap == pytest.approx(before.ap, abs=0.03)  # boxes of stems 2 px wide
+        assert after.ap == pytest.approx(before.ap, abs=0.01)  # 0.02 with box logits in int8
+        if mean != "macro":  # one detection of a rare class is a point of its mean
+            assert after.ap50 == pytest.approx(before.ap50, abs=0.01)
     assert result.protocol.hash == expected.protocol.hash
     assert (result.overlap, result.differences) == (expected.overlap, expected.differences)
     assert "ai-edge-litert" in result.protocol.versions
@@ -110,7 +111,7 @@ def test_the_report_for_three_npus(exported: Path) -> None:
     assert result.exit_code == 0, result.output
     targets: list[dict[str, Any]] = json.loads(result.stdout)["targets"]
     assert [target["name"] for target in targets] == list(DEFAULT_TARGETS)
-    n_convolutions = 45  # of the torch model
+    n_convolutions = 48  # 45 of the torch model, of which 3 are split
     for target in targets:
         assert target["cpu_operators"] == {}
         assert target["npu_operators"]["Conv2D"] == n_convolutions
@@ -120,7 +121,7 @@ def test_the_report_for_three_npus(exported: Path) -> None:
     times = [target["ms"] for target in targets]
     assert times == sorted(times, reverse=True)
     assert targets[0]["macs"] / times[0] / 1e-3 < 256 * 500e6, "faster than all MACs at once"
-    assert "45 Conv2D" in result.stderr
+    assert "48 Conv2D" in result.stderr
 
 
 def test_a_file_in_float_is_refused(tmp_path: Path) -> None:
@@ -147,7 +148,7 @@ def test_leaky_relus_run_on_the_npu(tmp_path: Path) -> None:
     export_tflite(model, file, decoding_file(file), imgsz=64, options=options)
     figures = npu_figures(file, TARGETS["ethos-u55-256"])
     assert figures.cpu_operators == {}
-    assert figures.npu_operators["LeakyRelu"] == len(convolutions)
+    assert figures.npu_operators["LeakyRelu"] >= len(convolutions)  # several each in int16
 
 
 @pytest.mark.parametrize("size", [8, 1000, 500_000])
@@ -156,6 +157,15 @@ def test_a_truncated_file_is_refused(size: int, exported: Path, tmp_path: Path) 
     file.write_bytes(exported.read_bytes()[:size])
     with pytest.raises(InputError, match=r"truncated\.tflite: cannot be compiled for an NPU: "):
         model_figures([file], parse_targets(["u55-256"]))
+
+
+def test_box_logits_are_in_int16(exported: Path) -> None:
+    interpreter = pytest.importorskip("ai_edge_litert.interpreter")
+    network = interpreter.Interpreter(model_path=str(exported))
+    details = network.get_signature_runner().get_output_details()
+    levels = read_decoding(exported).levels
+    assert {details[level.boxes]["dtype"] for level in levels} == {np.int16}
+    assert {details[level.scores]["dtype"] for level in levels} == {np.int8}
 
 
 def test_the_description_names_every_class(exported: Path) -> None:

@@ -26,9 +26,11 @@ def tile(*white: tuple[int, int]) -> Any:  # noqa: ANN401
     return result
 
 
-@pytest.mark.parametrize("is_int8", [True, False])
-def test_the_symbols_of_a_network_worked_out_by_hand(is_int8: bool, tmp_path: Path) -> None:
-    network = open_exported(write_network(tmp_path / "w.tflite", is_int8=is_int8))
+@pytest.mark.parametrize("types", [{}, {"is_int8": False}, {"are_boxes_int16": True}])
+def test_the_symbols_of_a_network_worked_out_by_hand(
+    types: dict[str, bool], tmp_path: Path
+) -> None:
+    network = open_exported(write_network(tmp_path / "w.tflite", **types))
     assert (network.names, network.imgsz, network.preparations) == (NAMES, SIDE, ())
     tiles = np.stack([tile(), tile((0, 1)), tile((1, 0), (0, 0))])
     empty, one, two = network.find(tiles, score_thresh=0.25)

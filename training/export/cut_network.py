@@ -15,7 +15,10 @@ from ultralytics.nn.tasks import DetectionModel
 
 from reading.decoding import Level
 from training.heads.distance_bins import bin_values
-from training.heads.grouped import ClassTowers, GroupedDetect, SeparateDetect
+from training.heads.grouped import ClassTowers, GroupedDetect, SeparateDetect, box_branches
+
+MAX_INT8 = 127
+"""Largest weight in int8, in steps; weights are symmetric, with a scale per output channel."""
 
 
 class RawHead(nn.Module):
@@ -44,17 +47,46 @@ def _logits(branch: nn.Module, level: Tensor) -> Tensor:
     return logits
 
 
+class SplitConvolution(nn.Module):
+    """Convolution as the sum of two, which represent its weights precisely when they are in int8.
+
+    The first has the weights rounded to int8, the second the remainders, whose steps are finer.
+
+    Args:
+        convolution: Convolution to split.
+    """
+
+    def __init__(self, convolution: nn.Conv2d) -> None:
+        super().__init__()
+        self.rounded, self.remainder = copy.deepcopy(convolution), copy.deepcopy(convolution)
+        weight = convolution.weight.detach()
+        step = weight.abs().amax(dim=(1, 2, 3), keepdim=True) / MAX_INT8
+        rounded = (weight / step.clamp_min(torch.finfo(step.dtype).tiny)).round() * step
+        self.rounded.weight.data, self.remainder.weight.data = rounded, weight - rounded
+        self.remainder.bias = None
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Apply the convolution."""
+        result: Tensor = self.rounded(maps) + self.remainder(maps)
+        return result
+
+
 class CutNetwork(nn.Module):
     """Network that ends before the decoding; NPUs store channels last.
 
     Args:
         model: Model for prediction; not changed.
+        is_split: Split the last convolutions of the box branches, for int8.
     """
 
-    def __init__(self, model: DetectionModel) -> None:
+    def __init__(self, model: DetectionModel, *, is_split: bool = False) -> None:
         super().__init__()
         self.model = _fused(model)
-        self.model.model[-1] = RawHead(self.model.model[-1])
+        head = self.model.model[-1]
+        if is_split:
+            for branch in box_branches(head):
+                branch[-1] = SplitConvolution(branch[-1])
+        self.model.model[-1] = RawHead(head)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
         """Return box logits and class logits of each level, ``(B, H, W, K)``.

@@ -7,6 +7,7 @@ The file ends before the decoding of boxes by default, because int8 cannot repre
 import json
 import tempfile
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -19,7 +20,7 @@ from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import ConfigError, OmrError
 from converters.files.hashes import sha256
-from reading.decoding import Decoding
+from reading.decoding import Decoding, Level
 from training.export import to_tflite
 from training.export.cut_network import (
     CutNetwork,
@@ -35,14 +36,12 @@ from training.heads.grouped import SeparateDetect
 
 Decode: TypeAlias = Literal["outside", "inside"]
 CLASS_LOGITS = -8.0, 8.0
-"""Range of class logits in int8, scores of 0.0003 to 0.9997."""
-BIN_LOGITS = -10.0, 14.0
-"""Range of the logits of bins in int8: a compromise between small steps, on which the boxes of thin
-symbols depend, and bins that are clipped. Of the ranges tried, it has the highest AP.
+"""Range of class logits in int8, scores of 0.0003 to 0.9997.
 
-The ranges in calibration images would be set by irrelevant logits as low as -80. With their steps
-of 0.3, boxes of one symbol are so far apart that duplicates are not suppressed, and their upper
-ends limit the scores of classes that are rare in these images.
+The range in calibration images would be set by irrelevant logits as low as -80, and its upper end
+would limit the scores of classes that are rare in these images. Box logits are in int16: with the
+steps of int8, boxes of thin symbols are inexact, and those of one symbol so far apart that
+duplicates are not suppressed.
 """
 
 
@@ -86,12 +85,10 @@ def export_tflite(
     if not is_cut and isinstance(head, SeparateDetect):
         reason = "a head with separate box branches can only be decoded outside of the file"
         raise ConfigError(reason, option="--decode", value=options.decode)
-    network = CutNetwork(model) if is_cut else DecodedNetwork(model)
+    is_int8 = options.samples is not None
+    network = CutNetwork(model, is_split=is_int8) if is_cut else DecodedNetwork(model)
     outputs = levels(head) if is_cut else ()
-    ranges = {level.scores: CLASS_LOGITS for level in outputs}
-    if bins(head):  # distances otherwise
-        ranges |= {level.boxes: BIN_LOGITS for level in outputs}
-    file.write_bytes(_converted(network, imgsz, options.samples, ranges))
+    file.write_bytes(_converted(network, imgsz, options.samples, outputs))
     decoding = Decoding(
         sha256=sha256(file),
         input=to_tflite.INPUT,
@@ -110,9 +107,13 @@ def _converted(
     network: torch.nn.Module,
     imgsz: int,
     samples: NDArray[np.uint8] | None,
-    ranges: dict[str, tuple[float, float]],
+    outputs: Sequence[Level],
 ) -> bytes:
     """Convert a network with the tools for NPUs."""
+    quantisation = {
+        "ranges": {level.scores: CLASS_LOGITS for level in outputs},
+        "precise": [level.boxes for level in outputs],
+    }
     with tempfile.TemporaryDirectory(prefix="omr-tflite-") as temporary:
         folder = Path(temporary)
         with warnings.catch_warnings():
@@ -120,7 +121,7 @@ def _converted(
             torch.export.save(exported_program(network, imgsz), folder / to_tflite.PROGRAM)
         if samples is not None:
             np.save(folder / to_tflite.SAMPLES, samples)
-            (folder / to_tflite.RANGES).write_text(json.dumps(ranges), "utf-8")
+            (folder / to_tflite.OUTPUTS).write_text(json.dumps(quantisation), "utf-8")
         script = Path(to_tflite.__file__)
         run_tool([script, folder], task="converting to TFLite", folder=folder)
         result = folder / to_tflite.MODEL

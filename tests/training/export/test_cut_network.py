@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 from detector_models import N_CLASSES, config, images, single, with_heads
+from torch import nn
 
 from reading.decoding import Decoding, decode
 from settings.head_config import BoxBranch
 from training.export.cut_network import (
     CutNetwork,
     DecodedNetwork,
+    SplitConvolution,
     bins,
     box_groups,
     channels,
@@ -62,10 +64,30 @@ def test_numpy_decodes_as_torch_does(name: str, box: BoxBranch | None) -> None:
 def test_a_recorded_network_computes_the_same() -> None:
     model = single("yolo11n").eval()
     pixels = images(1, SIDE).permute(0, 2, 3, 1)
-    for network in (CutNetwork(model), DecodedNetwork(model)):
+    for network in (CutNetwork(model), CutNetwork(model, is_split=True), DecodedNetwork(model)):
         recorded = exported_program(network, SIDE).module()
         with torch.no_grad():
             for result, expected in zip(recorded(pixels), network.eval()(pixels), strict=True):
                 torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-4)
     boxes, scores = DecodedNetwork(model).eval()(pixels)
     torch.testing.assert_close(torch.cat([boxes, scores], 1), model(images(1, SIDE))[0])
+
+
+def test_a_split_convolution_is_precise_in_int8() -> None:
+    convolution = nn.Conv2d(64, 18, 1)
+    nn.init.zeros_(convolution.weight[3])  # a bin that is never used
+    split = SplitConvolution(convolution)
+    maps = torch.randn(2, 64, 5, 5)
+    torch.testing.assert_close(split(maps), convolution(maps))
+    steps = convolution.weight.abs().amax(dim=1, keepdim=True) / 127
+    assert torch.allclose(rounded_to_int8(split.rounded.weight), split.rounded.weight)
+    weight = rounded_to_int8(split.rounded.weight) + rounded_to_int8(split.remainder.weight)
+    errors = (weight - convolution.weight).abs()
+    assert (errors <= steps / 250).all()
+    assert ((rounded_to_int8(convolution.weight) - convolution.weight).abs() > steps / 4).any()
+
+
+def rounded_to_int8(weight: torch.Tensor) -> torch.Tensor:
+    """Round weights to 127 steps of the largest weight of each output channel."""
+    step = (weight.abs().amax(dim=(1, 2, 3), keepdim=True) / 127).clamp_min(1e-30)
+    return (weight / step).round() * step

@@ -69,7 +69,7 @@ def test_a_killed_command_continues(case: str, commands: Launcher, work: Path) -
         is_complete = (work / out).exists()  # killed after the final step
         again = commands.run(command.format(out).split(), work)
         assert bool(again.status) == is_complete, again.log
-        n_continued += "made before" in again.log
+        n_continued += "continuing: " in again.log
         assert contents(work / out) == expected
         left = [path.name for path in (work / out).parent.iterdir()]
         assert [name for name in left if name != ".out.omr.lock"] == ["out"]

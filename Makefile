@@ -30,9 +30,9 @@ OLDEST := $(shell sed -n 's/.*"ultralytics>=\([0-9.]*\)".*/\1/p' pyproject.toml)
 
 # Tests of modules that do not call Ultralytics, or that other tests run with it.
 OWN := grouping \
-  assigners/test_predictions.py assigners/test_static.py \
+  assigners/test_predictions.py assigners/test_simota.py assigners/test_static.py \
   density/test_batches.py density/test_fitting_batch.py density/test_pipeline_counts.py density/test_report.py \
-  engine/test_host_syncs.py \
+  engine/test_host_syncs.py losses/test_without_waiting.py models/test_hostile_weights.py \
   memory/test_batch_search.py memory/test_cuda.py memory/test_gpus.py memory/test_host.py memory/test_timeline.py \
   predict/test_detections.py predict/test_image_batches.py runtime/test_devices.py
 

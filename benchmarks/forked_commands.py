@@ -19,8 +19,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-MODULES = ("omr.cli", "omr.prediction", "converters.conversion", "converters.engraving.dataset")
-"""Modules that every launcher imports."""
+MODULES = (
+    *("omr.__main__", "omr.cli", "omr.conversion_summary", "omr.prediction", "eval.sheets.sheets"),
+    *("converters.conversion", "converters.engraving.dataset"),
+    *("pydantic.fields", "pydantic.json_schema", "pydantic.type_adapter"),
+)
+"""Modules that every launcher imports; typer imports those of pydantic with its first command."""
 CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree"}
 """Audit events that change a folder, besides opening a file to write it."""
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from class_maps import InputError, MissingExtraError
+from eval.html.number_format import counted
+from omr.event_records import Record, intact_records, verified_record
 
 PATTERN = "*tfevents*"
 """Names of event files, as TensorBoard recognises them."""
-HEADER_BYTES, FOOTER_BYTES = 12, 4
-"""Bytes around the data of a record: its length with a checksum, and the checksum of the data."""
 VERSION = "brain.Event:"
 """Start of the version in the first record of every event file."""
 HYPERPARAMETERS = "_hparams_/"
@@ -24,10 +24,10 @@ class EventFile:
     path: Path
     size: int
     """Bytes of the file."""
-    read_bytes: int
-    """Bytes before the first damaged or incomplete record."""
     n_records: int
-    """Intact records before it."""
+    """Intact records."""
+    skipped: tuple[tuple[int, int], ...]
+    """First byte and end of each part that is damaged or incomplete."""
     first_steps: Mapping[str, int]
     """First step of each tag."""
     last_step: int | None
@@ -41,14 +41,22 @@ class EventFile:
         return min(self.first_steps.values(), default=None)
 
     @property
+    def read_bytes(self) -> int:
+        """Bytes of the intact records."""
+        return self.size - sum(end - start for start, end in self.skipped)
+
+    @property
     def damage(self) -> str:
         """Description of what could not be read; empty if the file is intact."""
-        if self.read_bytes == self.size:
+        if not self.skipped:
             return ""
+        n_skipped = counted(self.size - self.read_bytes, "byte was", "bytes were")
+        places = f" in {len(self.skipped)} places" if len(self.skipped) > 1 else ""
         until = "" if self.last_step is None else f", up to step {self.last_step:,}"
         return (
-            f"{self.path}: damaged or incomplete after {self.read_bytes:,} of {self.size:,} bytes; "
-            f"{self.read_bytes / self.size:.1%} could be read{until}"
+            f"{self.path}: damaged or incomplete after {self.skipped[0][0]:,} of {self.size:,} "
+            f"bytes; {n_skipped} skipped{places}, and {self.read_bytes / self.size:.1%} could be "
+            f"read{until}"
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -68,13 +76,14 @@ class EventFile:
 class _Tally:
     """Counts of the records of a file."""
 
-    read_bytes: int = 0
     n_records: int = 0
+    position: int = 0
+    skipped: list[tuple[int, int]] = field(default_factory=list)
     first_steps: dict[str, int] = field(default_factory=dict)
     last_step: int | None = None
     restart: int | None = None
 
-    def add(self, raw: bytes) -> None:
+    def add(self, record: Record) -> None:
         """Count a record.
 
         Raises:
@@ -83,11 +92,12 @@ class _Tally:
         from google.protobuf.message import DecodeError
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 
-        event = Event.FromString(raw)
+        event = Event.FromString(record.data)
         if not self.n_records and not event.file_version.startswith(VERSION):
             raise DecodeError
         self.n_records += 1
-        self.read_bytes += HEADER_BYTES + len(raw) + FOOTER_BYTES
+        self.reach(record.start)
+        self.position = record.end
         step = int(event.step)
         if event.session_log.status == SessionLog.START:
             self.restart = step if self.restart is None else min(self.restart, step)
@@ -95,6 +105,11 @@ class _Tally:
             if not value.tag.startswith(HYPERPARAMETERS):
                 self.first_steps[value.tag] = min(self.first_steps.get(value.tag, step), step)
                 self.last_step = step if self.last_step is None else max(self.last_step, step)
+
+    def reach(self, position: int) -> None:
+        """Skip the bytes before a position."""
+        if position > self.position:
+            self.skipped.append((self.position, position))
 
 
 def check_tensorboard_reader() -> None:
@@ -130,7 +145,7 @@ def event_files(run: Path) -> list[Path]:
 
 
 def read_event_file(path: Path) -> EventFile:
-    """Read an event file up to the first damaged or incomplete record.
+    """Read the intact records of an event file.
 
     Args:
         path: Event file.
@@ -139,23 +154,23 @@ def read_event_file(path: Path) -> EventFile:
         InputError: The file is empty or is not an event file.
     """
     from google.protobuf.message import DecodeError
-    from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
 
     tally, size = _Tally(), path.stat().st_size
     if not size:
         raise InputError("the file is empty; remove it, or restore it", path=path)
     try:
-        for raw in RawEventFileLoader(str(path)).Load():  # stops at a damaged record
-            tally.add(raw)
+        for record in intact_records(path, size):
+            tally.add(record)
     except DecodeError:
         tally.n_records = 0
     if not tally.n_records:
         raise InputError("not an event file of TensorBoard, or its start is damaged", path=path)
+    tally.reach(size)
     return EventFile(
         path=path,
         size=size,
-        read_bytes=tally.read_bytes,
         n_records=tally.n_records,
+        skipped=tuple(tally.skipped),
         first_steps=tally.first_steps,
         last_step=tally.last_step,
         restart=tally.restart,
@@ -168,8 +183,9 @@ def raw_events(file: EventFile) -> Iterator[bytes]:
     Args:
         file: File that :func:`read_event_file` has read.
     """
+    ends, position = dict(file.skipped), 0
     with file.path.open("rb") as stream:
         for _ in range(file.n_records):
-            length = int.from_bytes(stream.read(HEADER_BYTES)[:8], "little")
-            yield stream.read(length)
-            stream.seek(FOOTER_BYTES, 1)
+            record = verified_record(stream, ends.get(position, position))
+            yield record.data
+            position = record.end

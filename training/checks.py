@@ -10,7 +10,6 @@ from ultralytics.nn.tasks import DetectionModel
 
 from class_maps import ConfigError, InputError, MissingExtraError, short_list
 from converters.conversion_checks import MIN_EXPECTED
-from converters.formats.skipped_files import skipped_files
 from eval.html.number_format import counted
 from settings.head_config import HeadConfig
 from settings.training import STRIDE, AssignerName
@@ -97,7 +96,7 @@ def notes_of(
     notes = [
         remark
         for source in inputs.data.sources
-        for remark in skipped_files(source.dataset, "train", "val")
+        for remark in source.dataset.skipped_files("train", "val")
     ]
     trained_at = inputs.weights.imgsz if inputs.weights else None
     if trained_at not in (None, config.imgsz):

@@ -78,20 +78,19 @@ def written_pages(
         OmrError: A page cannot be engraved or written.
     """
 
-    def finished(number: int) -> WrittenPage | None:
+    def kept(number: int) -> WrittenPage | None:
         page: WrittenPage | None = journal.find(key_of(number), WrittenPage)
         return page if page and page.is_in(job_of(number).folder) else None
 
-    missing = {number for number in range(n) if not finished(number)}
+    missing = {number for number in range(n) if key_of(number) not in journal}
     jobs = map(job_of, sorted(missing))
     with closing(in_order(write_page, jobs, min(workers, n))) as made:
         for number in range(n):
-            if number in missing:
-                page = next(made)
+            page = None if number in missing else kept(number)
+            if page is None:  # few kept pages are damaged or without files: they need no processes
+                page = next(made) if number in missing else write_page(job_of(number))
                 journal.add(key_of(number), page)
-                yield page
-            else:  # its files may have disappeared by now
-                yield finished(number) or write_page(job_of(number))
+            yield page
 
 
 def write_page(job: EngravingJob) -> WrittenPage:

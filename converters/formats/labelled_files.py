@@ -5,17 +5,14 @@ Shapes: N symbols of an image.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
 from class_maps import InputError
 from converters.boxes import cxcywh_to_xyxy
-from converters.files.process_pool import for_files
-from converters.formats.parquet_dataset import ParquetDataset
-from converters.formats.yolo_dataset import LabelledImage, YoloDataset, labelled_image
+from converters.formats.yolo_dataset import LabelledImage, YoloDataset
 from converters.page import Page
 
 
@@ -66,14 +63,7 @@ def labelled_files(dataset: YoloDataset, split: str) -> Iterator[LabelledFile]:
     Raises:
         InputError: A label file is malformed, a symbol has a side of 0, or an image is damaged.
     """
-    if isinstance(dataset, ParquetDataset):
-        return map(_labelled_file, dataset.labelled_images(split))
-    read = partial(_read, folder=dataset.splits[split], n_names=len(dataset.names))
-    return for_files(read, dataset.image_paths(split))
-
-
-def _read(path: Path, *, folder: Path, n_names: int) -> LabelledFile:
-    return _labelled_file(labelled_image(path, folder, n_names))
+    return dataset.map_images(_labelled_file, split)
 
 
 def _labelled_file(image: LabelledImage) -> LabelledFile:

@@ -7,10 +7,11 @@ Shapes: N symbols of a batch of images.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,8 @@ from converters.names import PARQUET_FOLDER
 from converters.page import Page
 from converters.tally import Tally
 
+T = TypeVar("T")
+
 FALLBACKS: Mapping[str, tuple[str, ...]] = {
     "train": ("train", "val", "test"),
     "val": ("val", "test", "train"),
@@ -40,6 +43,9 @@ FALLBACKS: Mapping[str, tuple[str, ...]] = {
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ParquetDataset(YoloDataset):
     """An opened data set in Parquet tables."""
+
+    is_read_sorted: ClassVar[bool] = False
+    """Images are yielded table by table, sorted by name in each."""
 
     tables: Mapping[str, Sequence[ParquetFile]]
     """Tables of images of each split, with their symbols."""
@@ -72,6 +78,22 @@ class ParquetDataset(YoloDataset):
         """
         self.check_split(split)
         return self._labelled_images(split)
+
+    def map_images(self, function: Callable[[LabelledImage], T], split: str) -> Iterator[T]:
+        """Yield the result of a function for each of the :meth:`labelled_images` of a split.
+
+        Raises:
+            InputError: A table is damaged, or contains an invalid value.
+        """
+        return map(function, self.labelled_images(split))
+
+    def skipped_files(self, *_splits: str) -> list[str]:
+        """Return the remarks on the tables, which have no label files."""
+        return [*self.warnings]
+
+    def why_no_symbols(self, _split: str) -> str:
+        """Explain why none of the images of a split has symbols."""
+        return "the tables of symbols are empty; add pages with symbols"
 
     def _labelled_images(self, split: str) -> Iterator[LabelledImage]:
         [mapping] = self.class_map.sources.values()

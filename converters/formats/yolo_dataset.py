@@ -1,10 +1,12 @@
 """Opened YOLO folders: the images of each split, their label files and a fingerprint."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from os.path import commonpath
+from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +15,15 @@ from class_maps import InputError
 from converters import image_headers
 from converters.boxes import cxcywh_to_xyxy
 from converters.files.hashes import state
+from converters.files.process_pool import for_files
+from converters.formats import image_folders
 from converters.formats.data_yaml import DATA_YAML, read_data_yaml
-from converters.formats.image_folders import files_in
 from converters.formats.yolo_exports import export_file, read_export
 from converters.formats.yolo_labels import label_path, parse
 from converters.names import check_image_size
 from converters.page import Page
+
+T = TypeVar("T")
 
 MAX_BYTES = 32 << 20
 """Largest size of a label file: 800,000 boxes, whose numbers take 600 MB as text."""
@@ -27,6 +32,9 @@ MAX_BYTES = 32 << 20
 @dataclass(frozen=True, kw_only=True, slots=True)
 class YoloDataset:
     """An opened YOLO folder."""
+
+    is_read_sorted: ClassVar[bool] = True
+    """Whether :meth:`labelled_images` yields the images of a split sorted by name."""
 
     root: Path
     file: Path
@@ -51,7 +59,7 @@ class YoloDataset:
         self.check_split(split)
         paths: set[Path] = set()
         for source in self.sources_of(split):
-            files = files_in(source) if source.is_dir() else [source]
+            files = image_folders.files_in(source) if source.is_dir() else [source]
             paths.update(p for p in files if p.suffix.lower() in image_headers.IMAGE_SUFFIXES)
         if not paths:
             raise InputError(
@@ -108,6 +116,49 @@ class YoloDataset:
         """
         paths = self.image_paths(split)
         return (labelled_image(path, self.splits[split], len(self.names)) for path in paths)
+
+    def map_images(self, function: Callable[["LabelledImage"], T], split: str) -> Iterator[T]:
+        """Yield the result of a function for each of the :meth:`labelled_images` of a split.
+
+        Many label files are read in several processes.
+
+        Args:
+            function: Function to apply; can be pickled, as its results.
+            split: Split to read.
+
+        Raises:
+            InputError: A label file is malformed, or an image is damaged.
+        """
+        paths = self.image_paths(split)
+        return for_files(partial(_applied, function, self.splits[split], len(self.names)), paths)
+
+    def skipped_files(self, *splits: str) -> list[str]:
+        """Describe what is not read of some splits, such as hidden images, one per line.
+
+        Raises:
+            InputError: An image is missing or damaged.
+        """
+        remarks, paths = [*self.warnings], dict[Path, None]()
+        for split in splits:
+            images, sources = self.image_paths(split), self.sources_of(split)
+            is_complete = all(source.is_dir() for source in sources)
+            remarks += image_folders.skipped_files(
+                self.splits[split], images, is_complete=is_complete
+            )
+            paths |= dict.fromkeys(images)
+        names = (os.path.relpath(path, self.root) for path in paths)
+        frames = dict(zip(names, for_files(image_headers.n_frames, [*paths]), strict=True))
+        return [*dict.fromkeys(remarks), *image_folders.several_frames(frames)]
+
+    def why_no_symbols(self, split: str) -> str:
+        """Explain why none of the images of a split has symbols."""
+        images = self.image_paths(split)
+        if any(label_path(image).is_file() for image in images):
+            return "the label files are empty; add pages with symbols"
+        expected = label_path(images[0])
+        if any(expected.parent.glob("*.txt")):
+            return f"no label file has an image's name; {images[0].name} needs {expected}"
+        return "no label files; labels/ must be next to images/; convert the data set again"
 
     def fingerprint(self, split: str) -> str:
         """Hash the names and sizes of a split's images, and the contents of their label files.
@@ -186,6 +237,10 @@ def labelled_image(path: Path, folder: Path, n_names: int) -> LabelledImage:
     return LabelledImage(path=path, page=page, rows=rows, is_polygon=is_polygon, content=content)
 
 
+def _applied(function: Callable[[LabelledImage], T], folder: Path, n_names: int, path: Path) -> T:
+    return function(labelled_image(path, folder, n_names))
+
+
 def open_yolo_folder(folder: Path) -> YoloDataset:
     """Open a YOLO folder.
 
@@ -218,7 +273,9 @@ def open_yolo_folder(folder: Path) -> YoloDataset:
 def _common_folder(sources: Sequence[Path]) -> Path:
     """Return the folder that contains all images of folders and of files."""
     folders = {source if source.is_dir() else source.parent for source in sources}
-    return folders.pop() if len(folders) == 1 else Path(commonpath(f.absolute() for f in folders))
+    if len(folders) == 1:
+        return folders.pop()
+    return Path(os.path.commonpath(folder.absolute() for folder in folders))
 
 
 def _label_content(image: Path) -> bytes:

@@ -88,7 +88,6 @@ def suggest(
     from converters.formats.datasets import open_dataset
 
     with loading_torch(as_json=as_json):
-        from converters.formats.skipped_files import skipped_files
         from omr.head_suggestion import ConflictFiles, suggest_heads
         from training.grouping.suggestion import GroupingOptions
 
@@ -104,7 +103,7 @@ def suggest(
         force=force,
         track=lambda pages, total: progress(pages, "Reading", total),
     )
-    for remark in skipped_files(open_dataset(data), "train"):
+    for remark in open_dataset(data).skipped_files("train"):
         note(remark)
     if as_json:
         print_json(suggestion.to_json())

@@ -1,7 +1,7 @@
 """The command ``omr show``."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -12,6 +12,10 @@ from eval.html.number_format import counted
 from omr.console import loading_torch, note, print_json, results, say
 from omr.options import AsJson, Device, Trust, n_processes
 from settings.published import DEFAULT_WEIGHTS, weights_path
+
+if TYPE_CHECKING:
+    from converters.find_page import FoundPage
+    from omr.class_scores import ClassScores
 
 
 def show(
@@ -95,7 +99,6 @@ def show(
     if scores and only:
         raise ConfigError("--scores shows the labels of its class; drop --only")
     from converters.find_page import find_page
-    from omr.class_scores import class_scores
     from omr.page_picture import PictureOptions, check_out, draw_page
 
     if out:
@@ -113,15 +116,24 @@ def show(
     drawn = None
     if scores:
         check_out(target, force=force, inputs=[chosen.path])
-        with loading_torch(as_json=as_json):
-            import training  # noqa: F401  # imports torch
-        drawn = class_scores(weights, scores, chosen, device=device, trust=trust)
+        drawn = _class_scores(chosen, scores, weights, device, trust=trust, as_json=as_json)
     result = draw_page(chosen, options, target, force=force, scores=drawn)
     for warning in (*chosen.warnings, *(drawn.remarks if drawn else ())):
         note(warning)
     _print_result(result, results(as_json=as_json))
     if as_json:
         print_json(result)
+
+
+def _class_scores(
+    chosen: "FoundPage", name: str, weights: Path, device: str, *, trust: bool, as_json: bool
+) -> "ClassScores":
+    """Compute the probability of a class at every place of a page."""
+    from omr.class_scores import class_scores
+
+    with loading_torch(as_json=as_json):
+        import training  # noqa: F401  # imports torch
+    return class_scores(weights, name, chosen, device=device, trust=trust)
 
 
 def _print_result(result: dict[str, Any], to: Console) -> None:

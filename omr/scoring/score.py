@@ -7,7 +7,6 @@ from pathlib import Path
 from class_maps import ConfigError
 from converters.files.atomic_files import output_files
 from converters.files.overwriting import check_files
-from converters.formats.skipped_files import skipped_files
 from converters.page import Page
 from converters.tracking import Track, untracked
 from eval.metrics.backends import Backend
@@ -183,7 +182,7 @@ def _result(
         n_pages=evaluation.n_pages,
         protocol=protocol_of(evaluation, predicted.source, predicted.settings),
         overlap=predicted.overlap,
-        skipped_files=tuple(skipped_files(evaluation.dataset, evaluation.split)),
+        skipped_files=tuple(evaluation.dataset.skipped_files(evaluation.split)),
         remarks=(*evaluation.remarks, *predicted.remarks, *few_pages),
         duplicates=evaluation.n_duplicates,
         differences=predicted.differences,

@@ -182,8 +182,10 @@ def _interruption(options: SessionOptions, state: SessionState, names: Sequence[
     """Describe what an interrupted session has kept, and how to resume it."""
     n_done = sum(state.runs[name].status == "done" for name in names)
     out = ["--out", str(options.out)] if options.out else []
-    command = shlex.join(["omr", "session", str(options.spec), *out])
+    devices = ["--devices", options.devices] if options.devices else []
+    keep_going = ["--keep-going"] if options.keep_going else []
+    command = ["omr", "session", str(options.spec), *out, *devices, *keep_going]
     return (
         f"{options.folder().root}: interrupted; {n_done} of {counted(len(names), 'run', 'runs')} "
-        f"done, and finished epochs are kept; resume with: {command}"
+        f"done, and finished epochs are kept; resume with: {shlex.join(command)}"
     )

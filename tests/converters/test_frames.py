@@ -6,7 +6,6 @@ from PIL import Image
 from class_maps import load
 from converters.conversion import ConversionOptions, convert
 from converters.formats.datasets import open_dataset
-from converters.formats.skipped_files import skipped_files
 
 WARNING = "only the first page or frame is read of 2 images ({}: 12, ...)"
 
@@ -43,4 +42,4 @@ def test_a_conversion_warns_about_pages_that_it_does_not_read(data: Path, tmp_pa
 
 def test_training_and_scoring_warn_once_per_data_set(data: Path) -> None:
     warning = WARNING.format("images/train/1.tif")
-    assert skipped_files(open_dataset(data), "train", "val") == [warning]
+    assert open_dataset(data).skipped_files("train", "val") == [warning]

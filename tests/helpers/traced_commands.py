@@ -90,6 +90,10 @@ def _main() -> None:
             import training.lr_finder
 
             training.lr_finder.N_STEPS = 3
+        if "analyze-density" in arguments:
+            import training.density.simulated_augmentation
+
+            training.density.simulated_augmentation.FEWEST_DRAWS = 20
         if "demo" in arguments:
             from omr.demo import options
 

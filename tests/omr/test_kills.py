@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import sharded
+from PIL import Image
 from stopped_runs import contents
 
 from benchmarks.forked_commands import Launcher, Outcome, launcher
@@ -19,7 +20,7 @@ COMMANDS = {
     "convert": [CONVERT],
     "merge": [f"{CONVERT} --merge", f"{CONVERT} --shard 1/1"],
     "engrave": ["engrave {} --pages 3 --size 400x300 --segmentation --workers 1"],
-    "predict": ["predict data/images {} --weights w.onnx --staff-space none --format yolo,coco"],
+    "predict": ["predict pages {} --weights w.onnx --staff-space none --format yolo,coco"],
 }
 """Command of each case, and those that prepare it."""
 
@@ -28,6 +29,11 @@ COMMANDS = {
 def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     work = tmp_path_factory.mktemp("kills")
     sharded.write(work / "data", 2)
+    (work / "pages").mkdir()
+    for i in range(6):
+        page = Image.new("L", (150, 80), 255)
+        page.paste(0, (20 * i, 30, 20 * i + 12, 40))
+        page.save(work / f"pages/{i}.png")
     (work / "w.onnx").touch()
     return work
 
@@ -63,7 +69,7 @@ def test_a_killed_command_continues(case: str, commands: Launcher, work: Path) -
         is_complete = (work / out).exists()  # killed after the final step
         again = commands.run(command.format(out).split(), work)
         assert bool(again.status) == is_complete, again.log
-        n_continued += "made before" in again.log
+        n_continued += "continuing: " in again.log
         assert contents(work / out) == expected
         left = [path.name for path in (work / out).parent.iterdir()]
         assert [name for name in left if name != ".out.omr.lock"] == ["out"]

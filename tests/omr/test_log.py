@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
@@ -181,34 +183,102 @@ def test_runs_that_record_no_restart_are_joined_tag_by_tag() -> None:
     assert [source["superseded"] for source in report["sources"]] == [6, 0, 0]
 
 
+def starts_of(content: bytes) -> list[int]:
+    """Return where each record of an intact event file begins, and its end."""
+    starts = [0]
+    while starts[-1] < len(content):
+        length = int.from_bytes(content[starts[-1] : starts[-1] + 8], "little")
+        starts.append(starts[-1] + length + 16)
+    return starts
+
+
+def flipped(content: bytes, position: int, bits: int = 0xFF) -> bytes:
+    return content[:position] + bytes([content[position] ^ bits]) + content[position + 1 :]
+
+
+def without(content: bytes, first: int, end: int) -> bytes:
+    return content[:first] + content[end:]
+
+
 @pytest.mark.parametrize(
-    ("damage", "n_kept"),
+    ("damage", "lost", "places"),
     [
-        (lambda content: content[:-3], 7),
-        (lambda content: content + b"\0" * 5, 8),
+        (lambda content, _: content[:-3], [8], ""),
+        (lambda content, _: content + b"\0" * 40, [], ""),
+        (lambda content, starts: flipped(content, starts[6] + 20), [4], ""),
+        (lambda content, starts: flipped(content, starts[6]), [4], ""),
+        (lambda content, starts: flipped(content, starts[7] - 1), [4], ""),
+        (lambda content, starts: without(content, starts[6] + 30, starts[6] + 70), [4], ""),
+        (lambda content, starts: without(content, starts[6] + 30, starts[8] + 5), [4, 5, 6], ""),
         (
-            lambda content: (
-                content[: len(content) // 2] + b"\xff\xff" + content[len(content) // 2 + 2 :]
-            ),
-            3,
+            lambda content, starts: flipped(flipped(content, starts[6]), starts[7] + 12),
+            [4, 5],
+            "",
+        ),
+        (
+            lambda content, starts: flipped(flipped(content, starts[5]), starts[9] + 12),
+            [3, 7],
+            " in 2 places",
         ),
     ],
-    ids=["truncated", "zeros at the end", "flipped in the middle"],
+    ids=[
+        *("cut off", "zeros at the end", "data", "length", "checksum", "removed bytes"),
+        *("removed records", "neighbours", "two places"),
+    ],
 )
-def test_damage_is_reported_with_the_share_that_was_read(damage: Any, n_kept: int) -> None:  # noqa: ANN401
+@pytest.mark.parametrize("block", [1 << 20, 13])
+def test_records_after_damage_are_recovered(
+    damage: Any,  # noqa: ANN401
+    lost: list[int],
+    places: str,
+    block: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("omr.event_records.SCAN_BYTES", block)
     file = write_run("run", range(1, 9))
     whole = file.read_bytes()
-    file.write_bytes(damage(whole))
+    starts = starts_of(whole)
+    file.write_bytes(damage(whole, starts))
     result = run("merge", "run", "--out", "merged")
     assert result.exit_code == 0
-    size, intact = file.stat().st_size, Path("merged", file.name).stat().st_size
-    assert 0 < intact < size
+    numbers = [i for i in range(11) if i - 2 not in lost]  # three records before the first step
+    intact = b"".join(whole[starts[i] : starts[i + 1]] for i in numbers)
+    assert Path("merged", file.name).read_bytes() == intact
+    size = file.stat().st_size
+    first = starts[min(lost) + 2] if lost else len(whole)
     assert (
-        f"{file}: damaged or incomplete after {intact:,} of {size:,} bytes; {intact / size:.1%} "
-        f"could be read, up to step {n_kept}"
-    ) in result.stderr
-    assert steps_of(read("merged")) == list(range(1, n_kept + 1))
-    assert Path("merged", file.name).read_bytes() == whole[:intact]
+        f"{file}: damaged or incomplete after {first:,} of {size:,} bytes; "
+        f"{size - len(intact):,} bytes were skipped{places}, and {len(intact) / size:.1%} could be "
+        f"read, up to step {7 if 8 in lost else 8}"
+    ) in " ".join(result.stderr.split())
+    assert steps_of(read("merged")) == [step for step in range(1, 9) if step not in lost]
+
+
+def test_a_damaged_byte_costs_a_single_record(tmp_path: Path) -> None:
+    whole = write_run("run", range(1, 3)).read_bytes()
+    starts, file = starts_of(whole), tmp_path / "damaged.tfevents"
+
+    @settings(max_examples=30)
+    @given(st.integers(starts[1], len(whole) - 1), st.integers(1, 255))
+    def recovers_the_others(position: int, bits: int) -> None:
+        file.write_bytes(flipped(whole, position, bits))
+        lost = max(i for i, start in enumerate(starts) if start <= position)
+        found = read_event_file(file)
+        assert found.skipped == ((starts[lost], starts[lost + 1]),)
+        assert found.n_records == len(starts) - 2
+
+    recovers_the_others()
+
+
+def test_an_event_file_in_a_damaged_record_is_not_recovered() -> None:
+    embedded = write("inner", [summary(50, *values_of(50))]).read_bytes()
+    image = Summary.Image(height=1, width=1, colorspace=1, encoded_image_string=embedded)
+    values = Summary.Value(tag="page", image=image)
+    file = write("run", [summary(n, *values_of(n), values) for n in (1, 2, 3)])
+    content = file.read_bytes()
+    file.write_bytes(flipped(content, starts_of(content)[2] + 12))
+    done("cut", "run", "--out", "cut")
+    assert steps_of(read("cut")) == [1, 3]
 
 
 @pytest.mark.parametrize(

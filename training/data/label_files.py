@@ -11,9 +11,7 @@ from dataclasses import dataclass
 
 from class_maps import InputError
 from converters.formats.labelled_files import ImageLabels, labelled_files
-from converters.formats.parquet_dataset import ParquetDataset
 from converters.formats.yolo_dataset import YoloDataset
-from converters.formats.yolo_labels import label_path
 from eval.html.number_format import counted
 
 
@@ -69,16 +67,9 @@ def no_symbols(datasets: Iterable[YoloDataset], split: str) -> str:
         split: Split of these data sets.
     """
     datasets = [*datasets]
-    images = [path for dataset in datasets for path in dataset.image_paths(split)]
-    problem = f"no symbols in any of {counted(len(images), 'image', 'images')}"
-    if any(isinstance(dataset, ParquetDataset) for dataset in datasets):
-        return f"{problem}: the tables of symbols are empty; add pages with symbols"
-    if any(label_path(image).is_file() for image in images):
-        return f"{problem}: the label files are empty; add pages with symbols"
-    expected = label_path(images[0]) if images else None
-    if expected is not None and any(expected.parent.glob("*.txt")):
-        return f"{problem}: no label file has an image's name; {images[0].name} needs {expected}"
-    return f"{problem}: no label files; labels/ must be next to images/; convert the data set again"
+    n_images = sum(len(dataset.image_paths(split)) for dataset in datasets)
+    reasons = dict.fromkeys(dataset.why_no_symbols(split) for dataset in datasets)
+    return f"no symbols in any of {counted(n_images, 'image', 'images')}: {'; '.join(reasons)}"
 
 
 def total(counts: Iterable[LabelCounts]) -> LabelCounts:
@@ -101,7 +92,7 @@ def _read_split(dataset: YoloDataset, split: str) -> SplitLabels:
         digest.update(file.fingerprint)
         duplicates += file.n_duplicates
         images[file.path] = file.labels
-    if isinstance(dataset, ParquetDataset):  # read table by table
+    if not dataset.is_read_sorted:
         paths = dataset.image_paths(split)
         images = {file: images[file] for file in (str(path.absolute()) for path in paths)}
     n_symbols = [len(labels.rows) for labels in images.values()]

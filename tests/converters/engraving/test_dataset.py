@@ -29,7 +29,7 @@ from converters.engraving.pieces import Piece, number_pieces
 
 SMALL = PageOptions(width=700, height=600)
 PAGES = 6
-N_MIXED = 8
+N_MIXED = 6
 """Number of pages with mixed degradations."""
 NOTES = '<note pname="c" oct="5" dur="4"/>' * 4
 

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import stub_session
@@ -141,14 +142,21 @@ def test_an_evaluation_without_a_report_is_a_failure(monkeypatch: pytest.MonkeyP
     )
 
 
-def test_ctrl_c_interrupts_the_processes_and_is_resumed(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({}, ""), ({"devices": "cpu", "keep_going": True}, " --devices cpu --keep-going")],
+    ids=["no options", "options"],
+)
+def test_ctrl_c_interrupts_the_processes_and_is_resumed(
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], words: str
+) -> None:
     stubs = Stubs(endless="runs/b")
     monkeypatch.setattr("time.sleep", _interrupting(stubs))
     with pytest.raises(InterruptedCommand) as stopped:
-        run_stubs(spec(), Path("out"), stubs)
+        run_stubs(spec(), Path("out"), stubs, **options)
     assert str(stopped.value) == (
         "out: interrupted; 1 of 2 runs done, and finished epochs are kept; resume with: omr session "
-        "variants.yaml --out out"
+        f"variants.yaml --out out{words}"
     )
     assert stubs.jobs[-1].signals == [signal.SIGINT]
     state = read_state(Path("out"))

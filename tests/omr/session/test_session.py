@@ -217,7 +217,10 @@ def test_a_session_without_faults(trials_in_this_process: list[str]) -> None:
     assert not Path("variants").exists()
 
 
-def test_the_same_network_under_two_names_is_a_fault(trials_in_this_process: list[str]) -> None:
+def test_the_same_network_under_two_names_is_a_fault(
+    trials_in_this_process: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.trial_run.check_batch", lambda _: SimpleNamespace(total_bytes=0))
     weights = weights_path("harmony-tiny")
     x, y = (shutil.copy(weights, f"{name}{weights.suffix}") for name in "xy")
     result = checked(f"base: {{{BASE}}}\nruns: {{a: {{model: {x}}}, b: {{model: {y}}}}}")

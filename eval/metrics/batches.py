@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 from converters.page import Page
+from eval.metrics import backends
 from eval.metrics.backends import EvaluatorInput
 from eval.metrics.matching import PagePairs
 from eval.metrics.symbol_table import SymbolTable
@@ -26,14 +27,14 @@ class Batches:
     """Number of best predictions to keep per page and class, at least 1."""
     starts: tuple[int, ...]
     """Index of the first page of each batch."""
-    whole: EvaluatorInput | None
-    """The only batch, which is kept; None if there are several."""
+    kept: tuple[EvaluatorInput, ...]
+    """All batches if they are small enough to be kept; otherwise none."""
 
     def __iter__(self) -> Iterator[EvaluatorInput]:
         """Yield the batches; one without pages if there are none."""
-        if self.whole is not None:
-            yield self.whole
-            return
+        yield from self.kept or self._read()
+
+    def _read(self) -> Iterator[EvaluatorInput]:
         ends = (*self.starts[1:], len(self.pairs))
         for first, end in zip(self.starts, ends, strict=True):
             data = evaluator_input(self.pairs[first:end], self.n_classes, self.max_det)
@@ -53,13 +54,13 @@ def batches_of(pairs: PagePairs, n_classes: int, max_det: int | None = None) -> 
     """
     if max_det is None:
         max_det = max(1, int(pairs.n_symbols.max(initial=0)))
-    starts = _starts(pairs)
-    return Batches(
-        pairs=pairs,
-        n_classes=n_classes,
-        max_det=max_det,
-        starts=starts,
-        whole=evaluator_input(pairs[:], n_classes, max_det) if len(starts) == 1 else None,
+    batches = Batches(
+        pairs=pairs, n_classes=n_classes, max_det=max_det, starts=_starts(pairs), kept=()
+    )
+    return (
+        batches
+        if pairs.n_symbols.sum() > backends.MOST_AT_ONCE
+        else replace(batches, kept=(*batches,))
     )
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from class_maps import ConfigError
 from converters.page import Page
+from converters.stored_pages import StoredPages
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -93,10 +94,11 @@ def _positions(pages: Sequence[Page], kind: str) -> dict[PurePosixPath, int]:
     """Return the position of each image."""
     position_of: dict[PurePosixPath, int] = {}
     duplicates = set()
-    for i, page in enumerate(pages):
-        if page.image in position_of:
-            duplicates.add(page.image)
-        position_of[page.image] = i
+    images = pages.images if isinstance(pages, StoredPages) else [page.image for page in pages]
+    for i, image in enumerate(images):
+        if image in position_of:
+            duplicates.add(image)
+        position_of[image] = i
     _refuse(duplicates, f"images with more than one {kind} page")
     return position_of
 

@@ -1,6 +1,6 @@
-"""Pages in batches, so that the memory of an evaluation hardly depends on their number.
+"""Pages in batches, so that an evaluation needs little memory for each page.
 
-An evaluator needs about 1 KB per symbol while it compares them; what is kept is a fiftieth of it.
+An evaluator needs 0.5 to 1 KB per symbol while it compares them; what is kept is a tenth of it.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,6 +1,6 @@
 """Pages in batches, so that an evaluation needs little memory for each page.
 
-An evaluator needs 0.5 to 1 KB per symbol while it compares them; what is kept is a tenth of it.
+An evaluator needs 0.5 to 1 KB per symbol while it compares them, and a tenth of it afterwards.
 """
 
 from collections.abc import Iterator, Sequence

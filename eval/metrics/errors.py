@@ -116,8 +116,8 @@ def _repaired(
 ) -> NDArray[np.int32]:
     """Return the class of each prediction after the repair of its error.
 
-    Of the predictions that were meant for a symbol, the one with the highest score becomes right,
-    unless the symbol is found already.
+    The best of the predictions that were meant for a symbol becomes right, unless the symbol is
+    found already.
 
     Args:
         data: Symbols to compare.

@@ -112,10 +112,10 @@ def head_slices(
     result = []
     for name, labels in heads.items():
         is_member = np.isin(np.arange(len(ap50)), labels)
-        own = np.where(is_member, n_truths, 0)  # (P, C)
+        head_truths = np.where(is_member, n_truths, 0)  # (P, C)
         known = [ap if of_head else None for ap, of_head in zip(ap50, is_member, strict=True)]
-        n_pages = int(own.any(axis=1).sum())
-        result.append(_mean_slice("head", name, known, own.sum(axis=0), n_pages))
+        n_pages = int(head_truths.any(axis=1).sum())
+        result.append(_mean_slice("head", name, known, head_truths.sum(axis=0), n_pages))
     return tuple(result)
 
 
@@ -146,7 +146,7 @@ def size_matches(
 
     Symbols of other sizes are ignored, with the predictions that find them, and so are predictions
     of other sizes that find none, as with COCO's areas. Which symbol a prediction finds depends on
-    the size only where it could find several; only these are matched anew.
+    the size only where it could find several; only these are matched again.
 
     Args:
         data: Symbols to compare.
@@ -163,15 +163,12 @@ def size_matches(
     spaces = spaces[data.first_page : data.first_page + data.truths.n_pages]
     truths, predictions = data.truths, data.predictions
     sizes, predicted_sizes = _sizes(truths, spaces), _sizes(predictions, spaces)
-    own = (
-        np.where(found.matched >= 0, sizes[found.matched], predicted_sizes)
-        if len(sizes)
-        else predicted_sizes
-    )
-    is_own = np.array([(own >= low) & (own <= high) for low, high in _RANGES])  # (sizes, N)
-    is_hit = is_own & (found.matched >= 0)
-    is_ignored = ~is_own
-    _match_anew(data, n_candidates, (sizes, predicted_sizes), backend, is_hit, is_ignored)
+    is_match = found.matched >= 0
+    decisive = predicted_sizes.copy()  # size of the symbol that is found, or of the prediction
+    decisive[is_match] = sizes[found.matched[is_match]]
+    counts = np.array([(decisive >= low) & (decisive <= high) for low, high in _RANGES])
+    is_hit, is_ignored = counts & is_match, ~counts  # (sizes, N)
+    _match_again(data, n_candidates, (sizes, predicted_sizes), backend, is_hit, is_ignored)
     scores = np.zeros(len(predictions.labels)) if predictions.scores is None else predictions.scores
     result = []
     for (low, high), hit, rows in zip(_RANGES, is_hit, ~is_ignored, strict=True):
@@ -188,7 +185,7 @@ def size_matches(
     return tuple(result)
 
 
-def _match_anew(
+def _match_again(
     data: EvaluatorInput,
     n_candidates: NDArray[np.int32],
     sizes: tuple[NDArray[np.float64], NDArray[np.float64]],
@@ -214,13 +211,13 @@ def _match_anew(
         return
     of_truths, of_predictions = (np.isin(c, ambiguous) for c in (cells, predicted_cells))
     rows = np.flatnonzero(of_predictions)
-    some = replace(
+    ambiguous_data = replace(
         data,
         truths=data.truths.only(of_truths),
         predictions=data.predictions.only(of_predictions),
         areas=(sizes[0][of_truths], sizes[1][rows]),
     )
-    evaluator = run(some, backend, iou_thresholds=[0.5], area_ranges=_RANGES)
+    evaluator = run(ambiguous_data, backend, iou_thresholds=[0.5], area_ranges=_RANGES)
     position = {low: i for i, (low, _) in enumerate(_RANGES)}
     for cell in filter(None, evaluator.evalImgs):
         i, cell_rows = position[cell["aRng"][0]], rows[np.asarray(cell["dtIds"], np.int64) - 1]

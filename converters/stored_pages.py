@@ -1,17 +1,19 @@
 """Pages in a temporary file, for commands that need many pages more than once."""
 
-import pickle
 import tempfile
 import threading
 import weakref
 from array import array
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import PurePosixPath
-from typing import IO, overload
+from typing import IO, Any, overload
+
+import msgspec
+import numpy as np
 
 from class_maps import ConfigError
-from converters.page import Page
+from converters.page import Page, Placement
 
 IN_MEMORY = 64 << 20
 """Bytes up to which no file is needed."""
@@ -81,7 +83,7 @@ class StoredPages(Sequence[Page]):
         Raises:
             ConfigError: The folder for temporary files is full or cannot be written.
         """
-        content = pickle.dumps(page, pickle.HIGHEST_PROTOCOL)
+        content = _packed(page)
         self._storage.write(content, self._starts[-1])
         self._starts.append(self._starts[-1] + len(content))
         self._images.append(page.image)
@@ -117,7 +119,30 @@ class StoredPages(Sequence[Page]):
             return [self[i] for i in range(*index.indices(len(self)))]
         i = range(len(self))[index]
         content = self._storage.read(self._starts[i], self._starts[i + 1])
-        page: Page = pickle.loads(content)  # written by this object
-        return (
-            page if self._staff_spaces is None else replace(page, staff_space=self._staff_spaces[i])
-        )
+        page = _unpacked(content)
+        if self._staff_spaces is None:
+            return page
+        return replace(page, staff_space=self._staff_spaces[i])
+
+
+def _packed(page: Page) -> bytes:
+    """Return a page as bytes: MessagePack, with arrays as their type, shape and content."""
+    values = {field.name: getattr(page, field.name) for field in fields(Page)}
+    return msgspec.msgpack.encode(values, enc_hook=_encodable)
+
+
+def _encodable(value: Any) -> Any:  # noqa: ANN401
+    if isinstance(value, np.ndarray):
+        return {"dtype": value.dtype.str, "shape": value.shape, "content": value.tobytes()}
+    return value.item() if isinstance(value, np.generic) else str(value)
+
+
+def _unpacked(content: bytes) -> Page:
+    values = msgspec.msgpack.decode(content)
+    for name, value in values.items():
+        if name == "placement" and value:
+            values[name] = Placement(**value | {"page": PurePosixPath(value["page"])})
+        elif isinstance(value, dict):
+            array = np.frombuffer(value["content"], value["dtype"]).reshape(value["shape"])
+            values[name] = array.copy()  # writable
+    return Page(**values | {"image": PurePosixPath(values["image"])})

@@ -3,7 +3,7 @@ import os
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import pytest
 from benchmarks.crowded_pages import crowded_pages
 from class_maps import ConfigError
 from converters import stored_pages
-from converters.page import Page
+from converters.page import Page, Placement
 from converters.stored_pages import StoredPages
 
 PAGES, PREDICTIONS, _ = crowded_pages(n_pages=9, n_truths=20, n_predictions=30, n_classes=3, seed=1)
@@ -40,6 +40,32 @@ def test_pages_come_back(in_memory: int, monkeypatch: pytest.MonkeyPatch) -> Non
     stored.append(PAGES[0])  # after a read
     assert same(stored[18], PAGES[0])
     assert same(stored[0], PAGES[0])
+
+
+def test_every_field_comes_back() -> None:
+    page = Page(
+        image=PurePosixPath("tiles/a.png"),
+        width=np.int64(320),  # type: ignore[arg-type]  # such as the shape of an image
+        height=320,
+        boxes_xyxy=np.zeros((1, 4)),
+        labels=np.array([3]),
+        corners=np.ones((1, 4, 2)),
+        symbol_ids=np.array([1 << 60]),
+        cut=np.array([True]),
+        scores=np.array([0.1]),
+        staff_space=12.5,
+        capture="scan",
+        work="BWV 1",
+        placement=Placement(page=PurePosixPath("a.png"), x=1, y=2, scale_x=0.5, scale_y=0.25),
+        n_annotations=7,
+    )
+    stored = StoredPages([page])
+    assert same(stored[0], page)
+    assert [type(getattr(stored[0], f.name)) for f in fields(Page)][2:] == [
+        type(getattr(page, f.name)) for f in fields(Page)
+    ][2:]
+    stored[0].boxes_xyxy[:] = 5  # a copy
+    assert same(stored[0], page)
 
 
 def test_no_pages() -> None:

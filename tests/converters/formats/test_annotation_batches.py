@@ -181,6 +181,20 @@ def test_unusual_files_are_read_as_a_whole(
     assert (n_batches, len(pages), counts.read) == (0, N_PAGES, 9 * (N_PAGES - 1))
 
 
+def test_objects_in_an_annotation_are_no_annotations(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A boundary of objects is found for that of a key with an escape, which is not."""
+    data = several_pages()
+    data["annotations"]["1"] = {"nested": {"a": {}, "b": {}}} | data["annotations"]["1"]
+    path = write(tmp_path, data)
+    path.write_text(path.read_text().replace('"102": {', '"10\\u0032": {'))
+    expected, _, _ = pages_of(path, monkeypatch, in_batches=False)
+    pages, _, n_batches = pages_of(path, monkeypatch, in_batches=True)
+    assert n_batches == 0
+    assert [*map(described, pages)] == [*map(described, expected)]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

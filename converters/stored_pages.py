@@ -5,6 +5,7 @@ import threading
 import weakref
 from array import array
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import PurePosixPath
 from typing import IO, Any, overload
@@ -28,7 +29,7 @@ class _Storage:
     def __init__(self) -> None:
         self._file: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115
         self._lock = threading.Lock()
-        weakref.finalize(self, self._file.close)
+        weakref.finalize(self, _close, self._file)
 
     def write(self, content: bytes, start: int) -> None:
         """Write bytes at a position.
@@ -52,6 +53,11 @@ class _Storage:
         with self._lock:
             self._file.seek(start)
             return self._file.read(end - start)
+
+
+def _close(file: IO[bytes]) -> None:
+    with suppress(OSError):  # a full disk has been reported; closing writes the rest once more
+        file.close()
 
 
 class StoredPages(Sequence[Page]):

@@ -4,6 +4,7 @@ A record is its length, a checksum of the length, the data, and a checksum of th
 https://www.tensorflow.org/tutorials/load_data/tfrecord.
 """
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -71,7 +72,7 @@ def _record_at(stream: IO[bytes], start: int, size: int) -> Record | None:
     return Record(start=start, data=data) if _matches(data, checksum) else None
 
 
-def _end_of(stream: IO[bytes], start: int, size: int) -> int | None:
+def _end_of(stream: IO[bytes], start: int, size: float) -> int | None:
     """Return where the record at a position ends; None if its length is damaged or too large."""
     stream.seek(start)
     header = stream.read(HEADER_BYTES)
@@ -84,10 +85,14 @@ def _next_record(stream: IO[bytes], position: int, size: int) -> Record | None:
     """Return the first intact record after the damaged one at a position; None without one.
 
     A search could find a record in the data of another one, such as an event file in a text.
-    Therefore the length of the damaged record is used if the next record begins there.
+    Therefore the length of the damaged record is used if the next record begins there, or if the
+    file ends within it: the rest of the file belongs to a record whose writer was killed. If bytes
+    were lost instead, fewer bytes of intact records follow than were lost.
     """
-    end = _end_of(stream, position, size)
-    if end is not None and ((record := _record_at(stream, end, size)) or end == size):
+    end = _end_of(stream, position, math.inf)
+    if end is not None and end >= size:
+        return None
+    if end is not None and (record := _record_at(stream, end, size)):
         return record
     position += 1
     while position + FRAME_BYTES <= size:

@@ -86,14 +86,18 @@ def batches_of(
 
 
 def _runs(chunk: Chunk) -> _Runs | None:
-    """Find the runs of a chunk; None if annotations contain objects, or a key is a duplicate."""
+    """Find the runs of a chunk; None if annotations contain objects, or a key is unusual."""
     text = chunk.text()
     with gc_disabled():
         decoded = msgspec.json.decode(text, type=dict[str, _ImageId])
         images = integers([row.img_id for row in decoded.values()], decoded, chunk.path, "img_id")
-        ids = integers(list(decoded), decoded, chunk.path, "")
+        keys = [*decoded]
+        ids = integers(keys, keys, chunk.path, "")
         boundaries = [match.span() for match in NEXT_ANNOTATION.finditer(text)]
-    if len(boundaries) + 1 != len(ids):
+    if len(boundaries) + 1 != len(keys):
+        return None
+    places = zip(boundaries, keys[1:], strict=True)
+    if not all(text.startswith(b'"%b"' % key.encode(), stop) for (_, stop), key in places):
         return None
     first = np.flatnonzero(np.diff(images, prepend=-1))  # (R,) annotation that begins each run
     last = np.append(first[1:], len(images)) - 1

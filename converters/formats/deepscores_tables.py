@@ -231,7 +231,9 @@ def _in_set(cat_id: list[Id | None] | Id | None, position: int) -> Id:
     return NO_ID if cat_id is None else cat_id
 
 
-def integers(values: list[Id], keys: Iterable[str], path: Path, field: str) -> NDArray[np.int64]:
+def integers(
+    values: Sequence[Id], keys: Iterable[str], path: Path, field: str
+) -> NDArray[np.int64]:
     """Convert ids to integers.
 
     Args:

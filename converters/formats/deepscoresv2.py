@@ -12,9 +12,9 @@ Shapes: N annotations of a batch of pages.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 import msgspec
@@ -122,7 +122,7 @@ class DeepScoresFile:
         known: Span | None = None,
     ) -> None:
         self.path, self.split, self.state = path, split, state(path)
-        self._reopened = partial(type(self), path, split, warnings, images=images)
+        self._arguments = path, split, tuple(warnings), images
         self._file, self._span, self._text = open_json(path, known)
         checked = _images(self._file.images, path, images)
         located = find_images(path, checked, images)
@@ -133,9 +133,10 @@ class DeepScoresFile:
         }
         """Width and height of each image in pixels."""
 
-    def __reduce__(self) -> tuple[Callable[[], "DeepScoresFile"], tuple[()]]:
+    def __reduce__(self) -> tuple[Callable[..., "DeepScoresFile"], tuple[Hashable, ...]]:
         """Pickle how the file is opened and where its annotations are, and not its content."""
-        return partial(self._reopened, known=self._span), ()
+        places = self.path.absolute(), self.image_folder.absolute()
+        return _reopened, (*self._arguments, self._span, places)
 
     def sha256(self) -> str:
         """Hash the file."""
@@ -265,6 +266,19 @@ class DeepScoresFile:
     def _whole_table(self, position: int, workers: int) -> AnnotationTable:
         text, span = self._text, self._span
         return decode_annotations(text, span, self.path, position=position, workers=workers)
+
+
+@lru_cache(maxsize=1)  # a worker makes many parts of a large file
+def _reopened(
+    path: Path,
+    split: str,
+    warnings: tuple[str, ...],
+    images: Path | None,
+    known: Span,
+    _places: tuple[Path, Path],
+) -> DeepScoresFile:
+    """Open a file again in a worker, unless it was the last one, in the same place and state."""
+    return DeepScoresFile(path, split, warnings, images=images, known=known)
 
 
 def _labels(

@@ -1,5 +1,8 @@
 import errno
+import gc
 import os
+import resource
+import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
@@ -113,3 +116,19 @@ def test_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
         stored.append(PAGES[0])
     assert len(stored) == 9
     assert same(stored[8], PAGES[8])
+
+
+def test_a_full_disk_is_reported_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What could not be written is still in the buffer when the file is closed."""
+    monkeypatch.setattr(stored_pages, "IN_MEMORY", 1)
+    ignored: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", ignored.append)
+    limit, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, most))
+    try:
+        with pytest.raises(ConfigError, match="temporary file cannot be written: File too large"):
+            StoredPages(PAGES)
+        gc.collect()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, most))
+    assert not ignored

@@ -279,6 +279,9 @@ def test_an_event_file_in_a_damaged_record_is_not_recovered() -> None:
     file.write_bytes(flipped(content, starts_of(content)[2] + 12))
     done("cut", "run", "--out", "cut")
     assert steps_of(read("cut")) == [1, 3]
+    file.write_bytes(content[:-4])  # while the last event was written, the run was killed
+    done("cut", "run", "--out", "killed")
+    assert steps_of(read("killed")) == [1, 2]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """Large DeepScoresV2 files, which are read in batches of pages."""
 
 import json
+import os
+import pickle
 import random
 import subprocess
 import sys
@@ -8,6 +10,7 @@ import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from deepscores import annotation, content
@@ -181,6 +184,20 @@ def test_unusual_files_are_read_as_a_whole(
     assert (n_batches, len(pages), counts.read) == (0, N_PAGES, 9 * (N_PAGES - 1))
 
 
+def test_objects_in_an_annotation_are_no_annotations(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A boundary of objects is found for that of a key with an escape, which is not."""
+    data = several_pages()
+    data["annotations"]["1"] = {"nested": {"a": {}, "b": {}}} | data["annotations"]["1"]
+    path = write(tmp_path, data)
+    path.write_text(path.read_text().replace('"102": {', '"10\\u0032": {'))
+    expected, _, _ = pages_of(path, monkeypatch, in_batches=False)
+    pages, _, n_batches = pages_of(path, monkeypatch, in_batches=True)
+    assert n_batches == 0
+    assert [*map(described, pages)] == [*map(described, expected)]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -240,6 +257,22 @@ def test_a_divided_file_has_the_same_pages(
     assert counts == expected_counts
     assert (len(sources) > 1) == (least_pages < 4)
     assert len({source.sha256() for source in sources}) == len(sources)
+
+
+def test_a_worker_opens_a_divided_file_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path, several_pages())
+    sources = [pickle.dumps(s) for s in deepscores_pages.divided(DeepScoresFile(path), 3, 1)]
+    opened = Mock(wraps=deepscores_json.open_json)
+    monkeypatch.setattr(deepscoresv2, "open_json", opened)
+    parts = [pickle.loads(source) for source in sources]
+    assert opened.call_count == 1
+    assert len({part.whole for part in parts}) == 1
+    os.utime(path, ns=(0, 0))  # another state
+    copies = pickle.loads(pickle.dumps(DeepScoresFile(path))), pickle.loads(sources[0]).whole
+    assert len({*copies, parts[0].whole}) == 3
+    assert opened.call_count == 4
 
 
 def test_the_text_is_not_kept_in_memory(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ class Batches:
     """All batches if they are small enough to be kept; otherwise none."""
 
     def __iter__(self) -> Iterator[EvaluatorInput]:
-        """Yield the batches; one without pages if there are none."""
+        """Yield the batches: at least one, which is empty without pages."""
         yield from self.kept or self._read()
 
     def _read(self) -> Iterator[EvaluatorInput]:

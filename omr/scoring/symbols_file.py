@@ -77,13 +77,12 @@ def write_symbols(
             image occurs more than once.
     """
     frames, spaces, counts = _frames(truths)
-    predicted_frames, _, predicted_counts = _frames(predictions)
+    predicted_frames, _, predicted_counts = _frames(predictions, need_scores=True)
     order, predicted_order = (
-        sorted(range(len(some)), key=some.__getitem__) for some in (frames, predicted_frames)
+        sorted(range(len(unsorted)), key=unsorted.__getitem__)
+        for unsorted in (frames, predicted_frames)
     )
     frames = [frames[i] for i in order]
-    if not all(page.scores is not None for page in predictions):
-        raise ValueError("expected predictions with scores")
     if frames != [predicted_frames[i] for i in predicted_order] or len(set(frames)) < len(frames):
         raise ValueError("expected one page of truths and one of predictions per image")
     arrays = {
@@ -110,11 +109,17 @@ def write_symbols(
 
 
 def _frames(
-    pages: Sequence[Page],
+    pages: Sequence[Page], *, need_scores: bool = False
 ) -> tuple[list[tuple[PurePosixPath, int, int]], list[float], list[int]]:
-    """Return image, width and height, staff space and number of symbols of each page."""
+    """Return image, width and height, staff space and number of symbols of each page.
+
+    Raises:
+        ValueError: A page has no scores, although it needs them.
+    """
     frames, spaces, counts = [], [], []
     for page in pages:
+        if need_scores and page.scores is None:
+            raise ValueError("expected predictions with scores")
         frames.append((page.image, page.width, page.height))
         spaces.append(np.nan if page.staff_space is None else page.staff_space)
         counts.append(len(page.labels))
